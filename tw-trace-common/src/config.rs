@@ -1,0 +1,136 @@
+//! What user space tells the kernel side at load time, as read-only globals: the verifier prunes what is off.
+
+use core::mem::size_of;
+
+/// How a frame of the kernel stack at an early end is read. The number is the index into the `CALLERS` global.
+///
+/// Ranges are of kernel text, from kallsyms; an absent symbol is the empty range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Caller {
+    /// The timer softirq is taking the timer off to fire it: `__run_timers` and what it is inlined into.
+    Firing = 0,
+    /// `mod_timer`: the clock is being restarted, a start event follows.
+    Rearming = 1,
+    /// `__inet_check_established`, `__inet6_check_established`, `__inet_hash_connect`.
+    Connect = 2,
+    /// `tcp_timewait_state_process` ends it itself only for an RST.
+    StateProcess = 3,
+    /// `tcp_v4_rcv`, `tcp_v6_rcv`: a new SYN (substate TIME_WAIT) or our RST (substate FIN_WAIT2).
+    Receive = 4,
+    /// `tcp_abort`.
+    Abort = 5,
+    /// `inet_twsk_purge`, `tcp_twsk_purge`.
+    Purge = 6,
+}
+
+/// A range of kernel text and whose it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct CallerRange {
+    pub start: u64,
+    /// The first address behind it.
+    pub end: u64,
+    /// A [`Caller`].
+    pub caller: u64,
+}
+
+/// Room for the symbols of all callers, with their compiler-made variants (`.part.0`, `.constprop.0`).
+pub const CALLER_RANGES: usize = 20;
+
+/// Kernel stack frames that are looked at.
+pub const STACK_FRAMES: usize = 12;
+
+/// Settings of one run. Zero-valued filters match everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Config {
+    /// Nanoseconds of a jiffy (`TICK_NSEC`).
+    pub tick_ns: u64,
+    /// CLOCK_MONOTONIC at jiffy zero, wrapped: the due time of jiffy J is `jiffy_zero_ns + J * tick_ns`.
+    pub jiffy_zero_ns: u64,
+    /// Address of `tw_timer_handler`.
+    pub tw_timer_handler: u64,
+    pub filter: Filter,
+    /// Mask of `Kind::bit` to be streamed.
+    pub stream: u16,
+    pub spare: [u16; 3],
+}
+
+/// Filters that the kernel side applies. A bit of `active` tells which are set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Filter {
+    pub cgroup: u64,
+    pub comm: [u8; 16],
+    pub local: Endpoint,
+    pub remote: Endpoint,
+    pub pid: u32,
+    pub netns: u32,
+    pub family: u16,
+    /// Local or remote port.
+    pub port: u16,
+    /// Mask of `TcpState::bit`, old or new.
+    pub states: u16,
+    /// Mask of `ExitReason::bit`.
+    pub reasons: u16,
+    /// Bits of [`filter_bits`].
+    pub active: u32,
+    pub spare: u32,
+}
+
+/// An address prefix and port. IPv4 is written v4-mapped, so that one comparison serves both families.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Endpoint {
+    pub addr: [u8; 16],
+    pub mask: [u8; 16],
+    /// Zero matches every port.
+    pub port: u16,
+    pub spare: [u16; 3],
+}
+
+/// Bits of [`Filter::active`].
+pub mod filter_bits {
+    pub const PID: u32 = 1;
+    pub const COMM: u32 = 1 << 1;
+    pub const CGROUP: u32 = 1 << 2;
+    pub const NETNS: u32 = 1 << 3;
+    pub const LOCAL: u32 = 1 << 4;
+    pub const REMOTE: u32 = 1 << 5;
+    pub const PORT: u32 = 1 << 6;
+    pub const FAMILY: u32 = 1 << 7;
+    pub const STATE: u32 = 1 << 8;
+    pub const REASON: u32 = 1 << 9;
+    /// Filters on who owns the connection.
+    pub const OWNER: u32 = PID | COMM | CGROUP;
+    /// Filters on where the connection is.
+    pub const CONN: u32 = NETNS | LOCAL | REMOTE | PORT | FAMILY;
+}
+
+/// The socket ledger of one network namespace, kept per CPU in the kernel:
+/// `seeded + entered = exited + live + lost`, where lost is `untracked + missed`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Ledger {
+    /// Sockets that were in TIME_WAIT before the start.
+    pub seeded: u64,
+    pub entered: u64,
+    /// By `ExitReason`.
+    pub exited: [u64; 8],
+    /// Entered, but not followed: the map was full.
+    pub untracked: u64,
+    /// Followed, but the end was not seen.
+    pub missed: u64,
+    pub rearms: u64,
+    /// State changes.
+    pub states: u64,
+}
+
+const _: () = {
+    assert!(size_of::<CallerRange>() == 24);
+    assert!(size_of::<Endpoint>() == 40);
+    assert!(size_of::<Filter>() == 8 + 16 + 80 + 8 + 8 + 8);
+    assert!(size_of::<Config>() == 24 + size_of::<Filter>() + 8);
+    assert!(size_of::<Ledger>() == 14 * 8);
+};
