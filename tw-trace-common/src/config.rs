@@ -35,6 +35,10 @@ pub struct CallerRange {
     pub caller: u64,
 }
 
+impl CallerRange {
+    pub const NONE: Self = Self { start: 0, end: 0, caller: 0 };
+}
+
 /// Room for the symbols of all callers, with their compiler-made variants (`.part.0`, `.constprop.0`).
 pub const CALLER_RANGES: usize = 20;
 
@@ -47,14 +51,22 @@ pub const STACK_FRAMES: usize = 12;
 pub struct Config {
     /// Nanoseconds of a jiffy (`TICK_NSEC`).
     pub tick_ns: u64,
-    /// CLOCK_MONOTONIC at jiffy zero, wrapped: the due time of jiffy J is `jiffy_zero_ns + J * tick_ns`.
-    pub jiffy_zero_ns: u64,
     /// Address of `tw_timer_handler`.
     pub tw_timer_handler: u64,
     pub filter: Filter,
     /// Mask of `Kind::bit` to be streamed.
     pub stream: u16,
     pub spare: [u16; 3],
+}
+
+impl Config {
+    pub const ZERO: Self = Self {
+        tick_ns: 0,
+        tw_timer_handler: 0,
+        filter: Filter::NONE,
+        stream: 0,
+        spare: [0; 3],
+    };
 }
 
 /// Filters that the kernel side applies. A bit of `active` tells which are set.
@@ -79,6 +91,40 @@ pub struct Filter {
     pub spare: u32,
 }
 
+impl Filter {
+    pub const NONE: Self = Self {
+        cgroup: 0,
+        comm: [0; 16],
+        local: Endpoint::ANY,
+        remote: Endpoint::ANY,
+        pid: 0,
+        netns: 0,
+        family: 0,
+        port: 0,
+        states: 0,
+        reasons: 0,
+        active: 0,
+        spare: 0,
+    };
+}
+
+/// Words that both sides write while the programs run: the keys of the `CELLS` map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Cell {
+    /// Jiffies that TIME_WAIT proper was last armed for: TCP_TIMEWAIT_LEN, or what a vendor kernel made of it.
+    TimewaitLen = 0,
+    /// CLOCK_MONOTONIC at jiffy zero, wrapped: jiffy J is due at `JiffyZeroNs + J * tick_ns`.
+    JiffyZeroNs = 1,
+    /// CLOCK_MONOTONIC and the jiffies at one moment, as the calibration took them.
+    ClockNs = 2,
+    ClockJiffies = 3,
+}
+
+impl Cell {
+    pub const COUNT: u32 = 4;
+}
+
 /// An address prefix and port. IPv4 is written v4-mapped, so that one comparison serves both families.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -88,6 +134,10 @@ pub struct Endpoint {
     /// Zero matches every port.
     pub port: u16,
     pub spare: [u16; 3],
+}
+
+impl Endpoint {
+    pub const ANY: Self = Self { addr: [0; 16], mask: [0; 16], port: 0, spare: [0; 3] };
 }
 
 /// Bits of [`Filter::active`].
@@ -127,10 +177,35 @@ pub struct Ledger {
     pub states: u64,
 }
 
+impl Ledger {
+    pub const ZERO: Self = Self {
+        seeded: 0,
+        entered: 0,
+        exited: [0; 8],
+        untracked: 0,
+        missed: 0,
+        rearms: 0,
+        states: 0,
+    };
+
+    /// Field by field.
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            seeded: self.seeded + other.seeded,
+            entered: self.entered + other.entered,
+            exited: core::array::from_fn(|reason| self.exited[reason] + other.exited[reason]),
+            untracked: self.untracked + other.untracked,
+            missed: self.missed + other.missed,
+            rearms: self.rearms + other.rearms,
+            states: self.states + other.states,
+        }
+    }
+}
+
 const _: () = {
     assert!(size_of::<CallerRange>() == 24);
     assert!(size_of::<Endpoint>() == 40);
     assert!(size_of::<Filter>() == 8 + 16 + 80 + 8 + 8 + 8);
-    assert!(size_of::<Config>() == 24 + size_of::<Filter>() + 8);
+    assert!(size_of::<Config>() == 16 + size_of::<Filter>() + 8);
     assert!(size_of::<Ledger>() == 14 * 8);
 };

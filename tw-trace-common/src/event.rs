@@ -86,6 +86,9 @@ pub struct Owner {
     pub comm: [u8; 16],
 }
 
+/// The unknown owner.
+pub const NOBODY: Owner = Owner { cgroup: 0, pid: 0, spare: 0, comm: [0; 16] };
+
 /// Which connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]

@@ -3,6 +3,9 @@
 /// The offset of a field that this kernel does not have.
 pub const ABSENT: u16 = u16::MAX;
 
+/// The kernel side copies this much of a `sock_common` at once: every field of it must end within.
+pub const COMMON_BYTES: usize = 128;
+
 /// One kernel field: where it is and whether tw-trace can do without it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field {
@@ -43,6 +46,11 @@ macro_rules! fields {
                 let _ = i;
                 Self { $($name),+ }
             }
+
+            /// The offsets in the order of [`FIELDS`].
+            pub const fn slots(&self) -> [u16; FIELDS.len()] {
+                [$(self.$name),+]
+            }
         }
     };
 }
@@ -61,6 +69,7 @@ fields! {
     skc_v6_rcv_saddr: "sock_common"."skc_v6_rcv_saddr", 16, V6;
     skc_cookie: "sock_common"."skc_cookie", 8, Need::Required;
     sk_protocol: "sock"."sk_protocol", 2, Need::Required;
+    inet_sport: "inet_sock"."inet_sport", 2, Need::Required;
     tw_substate: "inet_timewait_sock"."tw_substate", 1, Need::Required;
     tw_timer: "inet_timewait_sock"."tw_timer", 40, Need::Required;
     timer_pprev: "timer_list"."entry.pprev", 8, Need::Required;

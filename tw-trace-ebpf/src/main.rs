@@ -1,4 +1,36 @@
+//! The kernel side of tw-trace: attach shims → hooks → maps and ring buffer.
+//!
+//! Shims (`attach/`) extract arguments and nothing else; hooks (`hook/`) hold the logic, once, and take plain
+//! values; `sock` is the only reader of kernel memory; `emit` is the only writer of the ring buffer. Nothing
+//! here decides what is worth showing beyond the filters that user space passes in `globals`.
 #![no_std]
 #![no_main]
+
+mod attach {
+    pub(crate) mod calibrate;
+    pub(crate) mod iter_tcp;
+    pub(crate) mod trace_event;
+}
+mod hook {
+    pub(crate) mod set_state;
+    pub(crate) mod time_wait;
+    pub(crate) mod timer;
+}
+mod count;
+mod emit;
+mod filter;
+mod globals;
+mod maps;
+mod sock;
+mod stack;
+
 #[panic_handler]
-fn p(_: &core::panic::PanicInfo<'_>) -> ! { loop {} }
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    // The verifier would refuse a program from which this could be reached.
+    loop {}
+}
+
+/// The verifier lets only GPL-compatible programs call `bpf_probe_read_kernel` and `bpf_get_stack`.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,19 @@
+//! Run by user space through BPF_PROG_TEST_RUN: the clock and the jiffies at one moment.
+
+use aya_ebpf::{
+    helpers::generated::{bpf_jiffies64, bpf_ktime_get_ns},
+    macros::socket_filter,
+    programs::SkBuffContext,
+};
+use tw_trace_common::config::Cell;
+
+use crate::maps::set_cell;
+
+#[socket_filter]
+pub(crate) fn calibrate(_ctx: SkBuffContext) -> i64 {
+    // SAFETY: both take no arguments.
+    let (ns, jiffies) = unsafe { (bpf_ktime_get_ns(), bpf_jiffies64()) };
+    set_cell(Cell::ClockNs, ns);
+    set_cell(Cell::ClockJiffies, jiffies);
+    0
+}

@@ -1,0 +1,32 @@
+//! The iterator over TCP sockets of one network namespace: time-wait sockets that were there before us.
+
+use core::ffi::c_void;
+
+use tw_trace_common::state::TcpState;
+
+use crate::{hook, sock};
+
+/// `struct bpf_iter__tcp` (net/ipv4/tcp_ipv4.c, 5.9 – 7.3).
+#[repr(C)]
+pub(crate) struct IterTcp {
+    meta: *const c_void,
+    /// Null after the last one.
+    sk_common: *const c_void,
+    uid: u32,
+}
+
+/// aya-ebpf has no macro for iterators; the section's name tells the loader what it is.
+///
+/// # Safety
+///
+/// Called by the kernel with a `struct bpf_iter__tcp`.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/tcp")]
+pub(crate) unsafe extern "C" fn iter_tcp(ctx: *const IterTcp) -> i32 {
+    // SAFETY: the kernel's context.
+    let sk = unsafe { (*ctx).sk_common };
+    if !sk.is_null() && sock::state(sk as u64) == TcpState::TimeWait as u8 {
+        hook::time_wait::seeded(sk as u64);
+    }
+    0
+}

@@ -1,0 +1,64 @@
+//! Shims of the trace-event backend: BTF trace events, arguments out, nothing else.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{EbpfContext, helpers::generated::bpf_get_socket_cookie, macros::btf_tracepoint, programs::BtfTracePointContext};
+use tw_trace_common::state::TcpState;
+
+use crate::{
+    globals::{CONFIG, load, offset},
+    hook,
+};
+
+/// `TP_PROTO(const struct sock *sk, const int oldstate, const int newstate)`
+/// (include/trace/events/sock.h, 5.10 – 7.3).
+#[btf_tracepoint(function = "inet_sock_set_state")]
+pub(crate) fn tp_inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
+    let sk: *mut c_void = ctx.arg(0);
+    let (old, new): (i32, i32) = (ctx.arg(1), ctx.arg(2));
+    let is_child = old == TcpState::Listen as i32 && new == TcpState::SynRecv as i32;
+    // SAFETY: the verifier knows the first argument as a `struct sock`; the helper works from 5.12 on.
+    let cookie = if is_child { 0 } else { unsafe { bpf_get_socket_cookie(sk) } };
+    hook::set_state::state_changed(sk as u64, old as u8, new as u8, cookie);
+    0
+}
+
+/// `TP_PROTO(struct timer_list *timer, …)`: what follows changed in 6.7 and is not read
+/// (include/trace/events/timer.h, 5.10 – 7.3).
+#[btf_tracepoint(function = "timer_start")]
+pub(crate) fn tp_timer_start(ctx: BtfTracePointContext) -> i32 {
+    let timer: *const c_void = ctx.arg(0);
+    if is_time_wait(timer) {
+        hook::timer::started(timer as u64);
+    }
+    0
+}
+
+/// `TP_PROTO(struct timer_list *timer)` (include/trace/events/timer.h, 5.10 – 7.3).
+#[btf_tracepoint(function = "timer_cancel")]
+pub(crate) fn tp_timer_cancel(ctx: BtfTracePointContext) -> i32 {
+    let timer: *const c_void = ctx.arg(0);
+    if is_time_wait(timer) {
+        hook::timer::cancelled(ctx.as_ptr(), timer as u64);
+    }
+    0
+}
+
+/// `TP_PROTO(struct timer_list *timer, unsigned long baseclk)` (include/trace/events/timer.h, 5.10 – 7.3).
+#[btf_tracepoint(function = "timer_expire_entry")]
+pub(crate) fn tp_timer_expire_entry(ctx: BtfTracePointContext) -> i32 {
+    let timer: *const c_void = ctx.arg(0);
+    if is_time_wait(timer) {
+        hook::timer::fired(timer as u64, ctx.arg(1));
+    }
+    0
+}
+
+/// `timer->function == tw_timer_handler`, by a load that the verifier checks against BTF: every timer of the
+/// machine passes here, and a helper call would cost ten times as much.
+#[inline(always)]
+fn is_time_wait(timer: *const c_void) -> bool {
+    // SAFETY: the verifier knows the argument as a `struct timer_list`, and the offset is its member's.
+    let function: u64 = unsafe { timer.byte_add(offset!(timer_function)).cast::<u64>().read_volatile() };
+    function == load(&CONFIG.tw_timer_handler)
+}

@@ -1,0 +1,45 @@
+//! Read-only globals that user space fills before loading; the verifier sees constants and prunes what is off.
+
+use tw_trace_common::{
+    config::{CALLER_RANGES, CallerRange, Cell, Config},
+    event::Kind,
+    fields::Offsets,
+};
+
+use crate::maps::cell;
+
+#[unsafe(no_mangle)]
+pub(crate) static OFFSETS: Offsets = Offsets::NONE;
+
+#[unsafe(no_mangle)]
+pub(crate) static CONFIG: Config = Config::ZERO;
+
+#[unsafe(no_mangle)]
+pub(crate) static CALLERS: [CallerRange; CALLER_RANGES] = [CallerRange::NONE; CALLER_RANGES];
+
+/// The value that user space gave a global, or a part of one.
+#[inline(always)]
+pub(crate) fn load<T: Copy>(place: &'static T) -> T {
+    // SAFETY: an initialised, aligned place; volatile keeps the compiler from folding the build-time value.
+    unsafe { core::ptr::read_volatile(place) }
+}
+
+/// The offset of one kernel field.
+macro_rules! offset {
+    ($field:ident) => {
+        usize::from($crate::globals::load(&$crate::globals::OFFSETS.$field))
+    };
+}
+pub(crate) use offset;
+
+/// Whether records of this kind go to user space.
+#[inline(always)]
+pub(crate) fn streams(kind: Kind) -> bool {
+    load(&CONFIG.stream) & kind.bit() != 0
+}
+
+/// CLOCK_MONOTONIC when this jiffy was due.
+#[inline(always)]
+pub(crate) fn jiffy_ns(jiffy: u64) -> u64 {
+    cell(Cell::JiffyZeroNs).wrapping_add(jiffy.wrapping_mul(load(&CONFIG.tick_ns)))
+}

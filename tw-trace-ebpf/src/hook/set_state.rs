@@ -1,0 +1,126 @@
+//! A full TCP socket changes state: dwell time in the old state, and the owner where the process itself acts.
+
+use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
+use tw_trace_common::{
+    counter::Counter,
+    event::{Kind, NOBODY, NONE_NS, Owner, State},
+    state::TcpState,
+};
+
+use crate::{
+    count::{book, count},
+    emit, filter, globals,
+    maps::{CPU, Place, SOCKETS, Socket},
+    sock,
+};
+
+const IPPROTO_TCP: u16 = 6;
+const CLOSE: u8 = TcpState::Close as u8;
+const LISTEN: u8 = TcpState::Listen as u8;
+const SYN_SENT: u8 = TcpState::SynSent as u8;
+const SYN_RECV: u8 = TcpState::SynRecv as u8;
+const FIN_WAIT1: u8 = TcpState::FinWait1 as u8;
+const LAST_ACK: u8 = TcpState::LastAck as u8;
+
+/// `void tcp_set_state(struct sock *sk, int state)`, `inet_sk_set_state`, `inet_sk_state_store`
+/// (net/ipv4/tcp.c, net/ipv4/af_inet.c; 5.10 – 7.3), which all fire
+/// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`.
+///
+/// `cookie` is zero for the child of a listener (LISTEN → SYN_RECV): `inet_csk_clone_lock` gives the child its
+/// own cookie, addresses and ports only after it has set the state.
+#[inline(always)]
+pub(crate) fn state_changed(sk: u64, old: u8, new: u8, cookie: u64) {
+    if sock::protocol(sk) != IPPROTO_TCP {
+        return;
+    }
+    if !globals::streams(Kind::State) && new != FIN_WAIT1 && new != CLOSE {
+        // Without state records, only the closing process is wanted.
+        return;
+    }
+    let Some(scratch) = Place::SetState.scratch() else { return };
+    if !sock::read_conn(sk, scratch) {
+        return;
+    }
+    scratch.conn.cookie = cookie;
+    if scratch.conn.lport == 0 {
+        scratch.conn.lport = sock::former_port(sk);
+    }
+    if !filter::conn_matches(&scratch.conn) {
+        return;
+    }
+    // SAFETY: takes no arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let since = follow(sk, old, new, cookie, now, &mut scratch.owner);
+    if !globals::streams(Kind::State) || !filter::owner_matches(&scratch.owner) {
+        return;
+    }
+    book(scratch.conn.netns, |ledger| ledger.states += 1);
+    if filter::states_match(old, new) {
+        let dwell_ns = if since == 0 { NONE_NS } else { now - since };
+        emit::emit(Kind::State, now, &scratch.conn, &scratch.owner, |record: &mut State| {
+            record.dwell_ns = dwell_ns;
+            record.old = old;
+            record.new = new;
+            record.spare = [0; 6];
+        });
+    }
+}
+
+/// Keeps the socket's entry up to date; returns when `old` began (zero if unseen), and the owner in `owner`.
+#[inline(always)]
+fn follow(sk: u64, old: u8, new: u8, cookie: u64, now: u64, owner: &mut Owner) -> u64 {
+    *owner = NOBODY;
+    if cookie == 0 {
+        remember_child(sk, now);
+        return 0;
+    }
+    let Some(socket) = SOCKETS.get_ptr_mut(cookie) else {
+        if acts_itself(new) {
+            sock::read_current(owner);
+        }
+        if new != CLOSE && SOCKETS.insert(cookie, Socket { since_ns: now, owner: *owner }, 0).is_err() {
+            count(Counter::SocketMapFull);
+        }
+        return if old == SYN_RECV { child_since(sk) } else { 0 };
+    };
+    // SAFETY: the socket lock serialises state changes of one socket.
+    let socket = unsafe { &mut *socket };
+    let since = socket.since_ns;
+    socket.since_ns = now;
+    if acts_itself(new) {
+        sock::read_current(&mut socket.owner);
+    }
+    *owner = socket.owner;
+    if new == CLOSE {
+        let _ = SOCKETS.remove(cookie);
+    }
+    since
+}
+
+/// Whether the kernel makes the change to `new` in the context of the process that asked for it: connect(),
+/// listen(), close() or shutdown(), exit. FIN_WAIT1 and LAST_ACK are only set by `tcp_close_state`.
+#[inline(always)]
+fn acts_itself(new: u8) -> bool {
+    new == SYN_SENT || new == LISTEN || new == FIN_WAIT1 || new == LAST_ACK
+}
+
+/// A child is known by address until it has its cookie, which it gets in the same softirq on the same CPU.
+#[inline(always)]
+fn remember_child(sk: u64, now: u64) {
+    if let Some(cpu) = CPU.get_ptr_mut(0) {
+        // SAFETY: a map value of this CPU, used in softirq only.
+        unsafe {
+            (*cpu).child = sk;
+            (*cpu).child_ns = now;
+        }
+    }
+}
+
+#[inline(always)]
+fn child_since(sk: u64) -> u64 {
+    match CPU.get_ptr_mut(0) {
+        // SAFETY: as in `remember_child`.
+        Some(cpu) if unsafe { (*cpu).child } == sk => unsafe { (*cpu).child_ns },
+        _ => 0,
+    }
+}

@@ -1,0 +1,75 @@
+//! What a timer event of a time-wait socket means: begun, restarted, ended early, or expired.
+
+use core::ffi::c_void;
+
+use tw_trace_common::{
+    config::Caller,
+    counter::Counter,
+    state::{ExitReason, Substate},
+};
+
+use crate::{count::count, hook::time_wait, maps::CPU, sock, stack};
+
+/// The timer was put on the wheel: `enqueue_timer` (kernel/time/timer.c, 5.10 – 7.3), under the base's lock.
+#[inline(always)]
+pub(crate) fn started(timer: u64) {
+    time_wait::armed(sock::tw_of_timer(timer), timer);
+}
+
+/// The timer is taken off the wheel (`detach_timer`): to be fired, to be restarted, or because its socket ends.
+///
+/// A cancel says nothing by itself. When timers fire, `__run_timers` has moved their bucket onto a list with
+/// its head on the stack, so the first timer's `entry.pprev` is the same for the whole burst: one look at the
+/// kernel stack per burst tells it, and one comparison the rest.
+#[inline(always)]
+pub(crate) fn cancelled(ctx: *mut c_void, timer: u64) {
+    let Some(cpu) = CPU.get_ptr_mut(0) else { return };
+    let pprev = sock::pprev(timer);
+    // SAFETY: a map value of this CPU; timers of time-wait sockets are never touched in hard interrupts.
+    if unsafe { (*cpu).firing_head } == pprev {
+        return;
+    }
+    let tw = sock::tw_of_timer(timer);
+    let caller = match stack::innermost_caller(ctx) {
+        Ok(caller) => caller,
+        Err(()) => {
+            count(Counter::StackMissing);
+            None
+        }
+    };
+    if caller == Some(Caller::Firing as u64) {
+        // SAFETY: as above.
+        unsafe { (*cpu).firing_head = pprev };
+    } else if caller == Some(Caller::Rearming as u64) {
+        time_wait::restarting(tw, timer);
+    } else {
+        let reason = reason(caller, sock::substate(tw));
+        time_wait::ended(tw, timer, reason, None);
+    }
+}
+
+/// The timer fires: `call_timer_fn` is about to run `tw_timer_handler`. `baseclk` is its bucket's due jiffy.
+#[inline(always)]
+pub(crate) fn fired(timer: u64, baseclk: u64) {
+    time_wait::ended(sock::tw_of_timer(timer), timer, ExitReason::Expired, Some(baseclk));
+}
+
+/// `inet_twsk_deschedule_put`'s callers (net/ipv4, 5.10 – 7.3).
+#[inline(always)]
+fn reason(caller: Option<u64>, substate: u8) -> ExitReason {
+    const CONNECT: u64 = Caller::Connect as u64;
+    const STATE_PROCESS: u64 = Caller::StateProcess as u64;
+    const RECEIVE: u64 = Caller::Receive as u64;
+    const ABORT: u64 = Caller::Abort as u64;
+    const PURGE: u64 = Caller::Purge as u64;
+    match caller {
+        Some(CONNECT) => ExitReason::Reused,
+        Some(STATE_PROCESS) => ExitReason::Rst,
+        // TCP_TW_SYN is only answered in TIME_WAIT, TCP_TW_RST only in FIN_WAIT2.
+        Some(RECEIVE) if substate == Substate::FinWait2 as u8 => ExitReason::ResetSent,
+        Some(RECEIVE) => ExitReason::NewSyn,
+        Some(ABORT) => ExitReason::Killed,
+        Some(PURGE) => ExitReason::NetnsGone,
+        _ => ExitReason::Unknown,
+    }
+}

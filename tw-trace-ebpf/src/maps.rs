@@ -1,0 +1,128 @@
+//! Every map. Sizes are defaults; user space sets them before loading.
+
+use aya_ebpf::{
+    bindings::BPF_F_NO_PREALLOC,
+    macros::map,
+    maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf},
+};
+use tw_trace_common::{
+    config::{Cell, Ledger},
+    counter,
+    event::{Conn, Owner},
+};
+
+use crate::sock::Common;
+
+/// Records for user space.
+#[map]
+pub(crate) static RING: RingBuf = RingBuf::with_byte_size(32 << 20, 0);
+
+/// Full sockets by cookie: the state they are in, since when, and whose they are.
+#[map]
+pub(crate) static SOCKETS: HashMap<u64, Socket> = HashMap::with_max_entries(1 << 19, BPF_F_NO_PREALLOC);
+
+/// Living time-wait sockets by address, from the first arming (or the seeding) to the end.
+#[map]
+pub(crate) static TIME_WAITS: HashMap<u64, TimeWait> = HashMap::with_max_entries(1 << 20, BPF_F_NO_PREALLOC);
+
+/// The socket ledger of each network namespace, by inode.
+#[map]
+pub(crate) static LEDGERS: PerCpuHashMap<u32, Ledger> = PerCpuHashMap::with_max_entries(1024, 0);
+
+/// `tw_trace_common::counter`.
+#[map]
+pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counter::COUNT, 0);
+
+#[map]
+pub(crate) static CPU: PerCpuArray<Cpu> = PerCpuArray::with_max_entries(1, 0);
+
+/// `tw_trace_common::config::Cell`.
+#[map]
+pub(crate) static CELLS: Array<u64> = Array::with_max_entries(Cell::COUNT, 0);
+
+#[inline(always)]
+pub(crate) fn cell(cell: Cell) -> u64 {
+    // SAFETY: an aligned word, always there; a racing write is seen whole or not at all.
+    CELLS.get_ptr(cell as u32).map_or(0, |word| unsafe { *word })
+}
+
+#[inline(always)]
+pub(crate) fn set_cell(cell: Cell, value: u64) {
+    if let Some(word) = CELLS.get_ptr_mut(cell as u32) {
+        // SAFETY: as in `cell`.
+        unsafe { *word = value }
+    }
+}
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Socket {
+    pub(crate) since_ns: u64,
+    pub(crate) owner: Owner,
+}
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct TimeWait {
+    pub(crate) cookie: u64,
+    /// Start of the mini-socket; zero for a seeded one.
+    pub(crate) began_ns: u64,
+    /// Start of TIME_WAIT proper; zero while in FIN_WAIT2, and for a seeded one.
+    pub(crate) entered_ns: u64,
+    /// The last arming that fired an event; zero for a seeded one.
+    pub(crate) armed_ns: u64,
+    /// `timer_list.expires` as that arming left it.
+    pub(crate) armed_expires: u64,
+    pub(crate) owner: Owner,
+    pub(crate) timeout_jiffies: u32,
+    pub(crate) rearms: u32,
+    pub(crate) netns: u32,
+    pub(crate) substate: u8,
+    /// Bits of `exit_flags`.
+    pub(crate) flags: u8,
+    pub(crate) spare: u16,
+}
+
+/// Room for what would not fit on the 512 bytes of stack, one per kind of program, because a softirq may
+/// interrupt a program that runs in process context.
+#[map]
+pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(Place::COUNT, 0);
+
+/// Whose scratch it is. A program does not nest in itself; timer events of time-wait sockets never nest.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+pub(crate) enum Place {
+    SetState = 0,
+    Timer = 1,
+    Iterator = 2,
+}
+
+impl Place {
+    const COUNT: u32 = 3;
+
+    #[inline(always)]
+    pub(crate) fn scratch(self) -> Option<&'static mut Scratch> {
+        // SAFETY: a map value of this CPU that no other program uses meanwhile, see above.
+        SCRATCH.get_ptr_mut(self as u32).map(|scratch| unsafe { &mut *scratch })
+    }
+}
+
+#[repr(C)]
+pub(crate) struct Scratch {
+    /// A copy of the beginning of a `struct sock_common`.
+    pub(crate) common: Common,
+    pub(crate) conn: Conn,
+    pub(crate) owner: Owner,
+    pub(crate) time_wait: TimeWait,
+}
+
+/// What one CPU remembers from one event to the next.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Cpu {
+    /// The child that just went LISTEN → SYN_RECV, before the kernel gave it a cookie of its own.
+    pub(crate) child: u64,
+    pub(crate) child_ns: u64,
+    /// Where the head of the list of timers being fired lies (`timer_list.entry.pprev` of the first).
+    pub(crate) firing_head: u64,
+}
