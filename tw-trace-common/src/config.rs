@@ -60,13 +60,8 @@ pub struct Config {
 }
 
 impl Config {
-    pub const ZERO: Self = Self {
-        tick_ns: 0,
-        tw_timer_handler: 0,
-        filter: Filter::NONE,
-        stream: 0,
-        spare: [0; 3],
-    };
+    pub const ZERO: Self =
+        Self { tick_ns: 0, tw_timer_handler: 0, filter: Filter::NONE, stream: 0, spare: [0; 3] };
 }
 
 /// Filters that the kernel side applies. A bit of `active` tells which are set.
@@ -173,20 +168,10 @@ pub struct Ledger {
     /// Followed, but the end was not seen.
     pub missed: u64,
     pub rearms: u64,
-    /// State changes.
-    pub states: u64,
 }
 
 impl Ledger {
-    pub const ZERO: Self = Self {
-        seeded: 0,
-        entered: 0,
-        exited: [0; 8],
-        untracked: 0,
-        missed: 0,
-        rearms: 0,
-        states: 0,
-    };
+    pub const ZERO: Self = Self { seeded: 0, entered: 0, exited: [0; 8], untracked: 0, missed: 0, rearms: 0 };
 
     /// Field by field.
     pub fn plus(&self, other: &Self) -> Self {
@@ -197,7 +182,6 @@ impl Ledger {
             untracked: self.untracked + other.untracked,
             missed: self.missed + other.missed,
             rearms: self.rearms + other.rearms,
-            states: self.states + other.states,
         }
     }
 }
@@ -207,5 +191,5 @@ const _: () = {
     assert!(size_of::<Endpoint>() == 40);
     assert!(size_of::<Filter>() == 8 + 16 + 80 + 8 + 8 + 8);
     assert!(size_of::<Config>() == 16 + size_of::<Filter>() + 8);
-    assert!(size_of::<Ledger>() == 14 * 8);
+    assert!(size_of::<Ledger>() == 13 * 8);
 };

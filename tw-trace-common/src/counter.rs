@@ -61,6 +61,7 @@ counters! {
     HiddenRearm = 17 => "rearm_in_slot", Note, "re-arms into the same wheel slot: the kernel fires no timer event for them, told at the exit";
     EndedBeforeSeed = 18 => "ended_before_seed", Note, "time-wait sockets that ended before they could be seeded";
     Recursion = 19 => "recursion", LostRecord, "events lost: the kernel does not run a program inside itself";
+    States = 20 => "states", Made, "state changes of the sockets that the filters select";
 }
 
 /// How many counters there are: the size of the `COUNTERS` map.

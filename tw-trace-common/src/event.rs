@@ -24,7 +24,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: &'static [Self] = &[Self::State, Self::TwEnter, Self::TwRearm, Self::TwExit, Self::TwOverflow];
+    pub const ALL: &'static [Self] =
+        &[Self::State, Self::TwEnter, Self::TwRearm, Self::TwExit, Self::TwOverflow];
 
     /// The `event` key of DESIGN's records.
     pub const fn name(self) -> &'static str {

@@ -24,7 +24,8 @@ pub(crate) fn book(netns: u32, change: impl FnOnce(&mut Ledger)) {
         return;
     }
     // Another CPU may be first; then this insertion fails and the entry is there all the same.
-    let _ = LEDGERS.insert(netns, &EMPTY, u64::from(aya_ebpf::bindings::BPF_NOEXIST));
+    let empty: &Ledger = &EMPTY;
+    let _ = LEDGERS.insert(netns, empty, u64::from(aya_ebpf::bindings::BPF_NOEXIST));
     if let Some(ledger) = LEDGERS.get_ptr_mut(netns) {
         // SAFETY: as in `count`.
         change(unsafe { &mut *ledger });

@@ -29,11 +29,8 @@ pub(crate) fn emit<R: Start + 'static>(
     let record = unsafe { &mut *entry.as_mut_ptr() };
     // SAFETY: takes no arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() };
-    *record.start() = Begin {
-        head: Head { mono_ns, cpu, kind: kind as u8, spare: [0; 3] },
-        conn: *conn,
-        owner: *owner,
-    };
+    *record.start() =
+        Begin { head: Head { mono_ns, cpu, kind: kind as u8, spare: [0; 3] }, conn: *conn, owner: *owner };
     fill(record);
     entry.submit(u64::from(BPF_RB_NO_WAKEUP));
 }

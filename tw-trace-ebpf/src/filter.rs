@@ -28,10 +28,8 @@ pub(crate) fn conn_matches(conn: &Conn) -> bool {
     (!is_active(bit::NETNS) || conn.netns == filter!(netns))
         && (!is_active(bit::FAMILY) || conn.family == filter!(family))
         && (!is_active(bit::PORT) || conn.lport == filter!(port) || conn.rport == filter!(port))
-        && (!is_active(bit::LOCAL)
-            || end_matches(&filter!(local), &conn.laddr, conn.lport, conn.family))
-        && (!is_active(bit::REMOTE)
-            || end_matches(&filter!(remote), &conn.raddr, conn.rport, conn.family))
+        && (!is_active(bit::LOCAL) || end_matches(&filter!(local), &conn.laddr, conn.lport, conn.family))
+        && (!is_active(bit::REMOTE) || end_matches(&filter!(remote), &conn.raddr, conn.rport, conn.family))
 }
 
 /// Whether the owner is one of those asked for; an unknown owner is not.
@@ -67,9 +65,7 @@ fn end_matches(want: &Endpoint, addr: &[u8; 16], port: u16, family: u16) -> bool
         halves(addr)
     };
     let (mask, wanted) = (halves(&want.mask), halves(&want.addr));
-    (want.port == 0 || want.port == port)
-        && addr[0] & mask[0] == wanted[0]
-        && addr[1] & mask[1] == wanted[1]
+    (want.port == 0 || want.port == port) && addr[0] & mask[0] == wanted[0] && addr[1] & mask[1] == wanted[1]
 }
 
 /// Sixteen bytes as two words in memory order, for comparison only.

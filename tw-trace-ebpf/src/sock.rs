@@ -17,6 +17,66 @@ use tw_trace_common::{
 
 use crate::{globals::offset, maps::Scratch};
 
+/// How kernel memory is reached from a program.
+pub(crate) trait Memory {
+    /// Reads a member. Of what cannot be read: zeroes.
+    fn read<T: Copy>(base: u64, offset: usize) -> T;
+    /// Makes the members of a `sock_common` ready to be read by [`Memory::common`].
+    fn open(sk: u64, copy: &mut Common) -> bool;
+    /// Reads a member of the opened `sock_common`.
+    fn common<T: Copy>(sk: u64, copy: &Common, offset: usize) -> T;
+}
+
+/// Pointers whose BTF type the verifier knows: arguments of BTF programs and what they point to. Plain loads,
+/// a tenth of a helper's price.
+pub(crate) struct Typed;
+
+/// Any other pointer: `bpf_probe_read_kernel`.
+pub(crate) struct Probed;
+
+impl Memory for Typed {
+    #[inline(always)]
+    fn read<T: Copy>(base: u64, offset: usize) -> T {
+        // SAFETY: the verifier checks the offset against the type; a fault reads as zero.
+        unsafe { (base as *const T).byte_add(offset).read_volatile() }
+    }
+
+    #[inline(always)]
+    fn open(_: u64, _: &mut Common) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn common<T: Copy>(sk: u64, _: &Common, offset: usize) -> T {
+        Self::read(sk, offset)
+    }
+}
+
+impl Memory for Probed {
+    #[inline(always)]
+    fn read<T: Copy>(base: u64, offset: usize) -> T {
+        // SAFETY: the helper checks the address and fails on a bad one; all `T` here are integers.
+        unsafe {
+            bpf_probe_read_kernel((base as *const T).wrapping_byte_add(offset)).unwrap_or(core::mem::zeroed())
+        }
+    }
+
+    /// One copy instead of a call for every member.
+    #[inline(always)]
+    fn open(sk: u64, copy: &mut Common) -> bool {
+        // SAFETY: the destination is as long as told; the helper checks the source.
+        unsafe {
+            bpf_probe_read_kernel_raw(copy.0.as_mut_ptr().cast(), COMMON as u32, sk as *const c_void) == 0
+        }
+    }
+
+    #[inline(always)]
+    fn common<T: Copy>(_: u64, copy: &Common, offset: usize) -> T {
+        // SAFETY: user space refuses to load when a field's end lies behind COMMON (`fields::COMMON_BYTES`).
+        unsafe { copy.0.as_ptr().add(offset).cast::<T>().read_unaligned() }
+    }
+}
+
 /// Bytes of `sock_common` that are copied at once; user space checks that all fields of it lie within.
 const COMMON: usize = tw_trace_common::fields::COMMON_BYTES;
 
@@ -24,50 +84,28 @@ const COMMON: usize = tw_trace_common::fields::COMMON_BYTES;
 #[repr(C, align(8))]
 pub(crate) struct Common([u8; COMMON]);
 
-impl Common {
-    #[inline(always)]
-    fn at<T: Copy>(&self, offset: usize) -> T {
-        // SAFETY: user space refuses to load when a field's end lies behind COMMON (`fields::COMMON_BYTES`).
-        unsafe { self.0.as_ptr().add(offset).cast::<T>().read_unaligned() }
-    }
-
-    #[inline(always)]
-    fn fill(&mut self, sk: u64) -> bool {
-        // SAFETY: the destination is as long as told; the helper checks the source.
-        unsafe { bpf_probe_read_kernel_raw(self.0.as_mut_ptr().cast(), COMMON as u32, sk as *const c_void) == 0 }
-    }
-}
-
-#[inline(always)]
-fn read<T>(address: u64) -> Option<T> {
-    // SAFETY: the helper checks the address and fails on a bad one.
-    unsafe { bpf_probe_read_kernel(address as *const T) }.ok()
-}
-
 /// Reads the connection of a full socket or a time-wait socket into the scratch; false if it cannot be read.
 /// The cookie is the one stored, zero if none was given.
 #[inline(always)]
-pub(crate) fn read_conn(sk: u64, scratch: &mut Scratch) -> bool {
-    if !scratch.common.fill(sk) {
+pub(crate) fn read_conn<M: Memory>(sk: u64, scratch: &mut Scratch) -> bool {
+    if !M::open(sk, &mut scratch.common) {
         return false;
     }
-    let (common, conn) = (&scratch.common, &mut scratch.conn);
-    conn.cookie = common.at(offset!(skc_cookie));
-    conn.lport = common.at(offset!(skc_num));
-    conn.rport = u16::from_be(common.at(offset!(skc_dport)));
-    conn.family = common.at(offset!(skc_family));
-    conn.netns = read(common.at::<u64>(offset!(skc_net)) + offset!(net_inum) as u64).unwrap_or(0);
+    let (copy, conn) = (&scratch.common, &mut scratch.conn);
+    conn.cookie = M::common(sk, copy, offset!(skc_cookie));
+    conn.lport = M::common(sk, copy, offset!(skc_num));
+    conn.rport = u16::from_be(M::common(sk, copy, offset!(skc_dport)));
+    conn.family = M::common(sk, copy, offset!(skc_family));
+    conn.netns = M::read(M::common(sk, copy, offset!(skc_net)), offset!(net_inum));
     match conn.family {
         AF_INET => {
-            conn.laddr = v4(common.at(offset!(skc_rcv_saddr)));
-            conn.raddr = v4(common.at(offset!(skc_daddr)));
+            conn.laddr = v4(M::common(sk, copy, offset!(skc_rcv_saddr)));
+            conn.raddr = v4(M::common(sk, copy, offset!(skc_daddr)));
         }
         AF_INET6 if offset!(skc_v6_daddr) != ABSENT as usize => {
-            conn.laddr = words(
-                common.at(offset!(skc_v6_rcv_saddr)),
-                common.at(offset!(skc_v6_rcv_saddr) + 8),
-            );
-            conn.raddr = words(common.at(offset!(skc_v6_daddr)), common.at(offset!(skc_v6_daddr) + 8));
+            let word = |offset: usize| M::common::<u64>(sk, copy, offset);
+            conn.laddr = words(word(offset!(skc_v6_rcv_saddr)), word(offset!(skc_v6_rcv_saddr) + 8));
+            conn.raddr = words(word(offset!(skc_v6_daddr)), word(offset!(skc_v6_daddr) + 8));
         }
         _ => {
             conn.laddr = [0; 16];
@@ -95,24 +133,24 @@ fn words(first: u64, second: u64) -> [u8; 16] {
 /// goes to CLOSE (`tcp_set_state`), but not `inet_sport`. Zero before there was one.
 #[inline(always)]
 pub(crate) fn former_port(sk: u64) -> u16 {
-    u16::from_be(read(sk + offset!(inet_sport) as u64).unwrap_or(0))
+    u16::from_be(Probed::read(sk, offset!(inet_sport)))
 }
 
 /// `sk->sk_protocol`: `inet_sock_set_state` fires for SCTP, DCCP and MPTCP too.
 #[inline(always)]
-pub(crate) fn protocol(sk: u64) -> u16 {
-    read(sk + offset!(sk_protocol) as u64).unwrap_or(0)
+pub(crate) fn protocol<M: Memory>(sk: u64) -> u16 {
+    M::read(sk, offset!(sk_protocol))
 }
 
 /// `sk_common->skc_state`: TCP_TIME_WAIT tells a time-wait socket from a full one.
 #[inline(always)]
 pub(crate) fn state(sk: u64) -> u8 {
-    read(sk + offset!(skc_state) as u64).unwrap_or(0)
+    Probed::read(sk, offset!(skc_state))
 }
 
 #[inline(always)]
 pub(crate) fn substate(tw: u64) -> u8 {
-    read(tw + offset!(tw_substate) as u64).unwrap_or(0)
+    Probed::read(tw, offset!(tw_substate))
 }
 
 /// The time-wait socket around a `tw_timer`.
@@ -128,22 +166,22 @@ pub(crate) fn timer_of_tw(tw: u64) -> u64 {
 
 /// `timer->expires`, in jiffies.
 #[inline(always)]
-pub(crate) fn expires(timer: u64) -> u64 {
-    read(timer + offset!(timer_expires) as u64).unwrap_or(0)
+pub(crate) fn expires<M: Memory>(timer: u64) -> u64 {
+    M::read(timer, offset!(timer_expires))
 }
 
 /// `timer->entry.pprev`: what points to this timer; zero when it is not pending.
 #[inline(always)]
-pub(crate) fn pprev(timer: u64) -> u64 {
-    read(timer + offset!(timer_pprev) as u64).unwrap_or(0)
+pub(crate) fn pprev<M: Memory>(timer: u64) -> u64 {
+    M::read(timer, offset!(timer_pprev))
 }
 
 /// Where the timer sits on the wheel (kernel/time/timer.c since 4.8: `flags >> 22` is the bucket's index,
 /// `flags & 0x3ffff` the CPU; `calc_index` rounds up to the next bucket).
 #[inline(always)]
-pub(crate) fn wheel(timer: u64) -> Wheel {
-    let flags: u32 = read(timer + offset!(timer_flags) as u64).unwrap_or(0);
-    let expires = expires(timer);
+pub(crate) fn wheel<M: Memory>(timer: u64) -> Wheel {
+    let flags: u32 = M::read(timer, offset!(timer_flags));
+    let expires = expires::<M>(timer);
     let index = flags >> 22;
     let level = index >> 6;
     let shift = u64::from(level * 3) & 63;

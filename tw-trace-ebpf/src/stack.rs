@@ -3,7 +3,7 @@
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::bpf_get_stack;
-use tw_trace_common::config::{CALLER_RANGES, STACK_FRAMES};
+use tw_trace_common::config::STACK_FRAMES;
 
 use crate::globals::{CALLERS, load};
 
@@ -15,14 +15,13 @@ const SKIP: u64 = 3;
 pub(crate) fn innermost_caller(ctx: *mut c_void) -> Result<Option<u64>, ()> {
     let mut frames = [0u64; STACK_FRAMES];
     // SAFETY: the buffer is as long as told.
-    let bytes =
-        unsafe { bpf_get_stack(ctx, frames.as_mut_ptr().cast(), size_of_val(&frames) as u32, SKIP) };
+    let bytes = unsafe { bpf_get_stack(ctx, frames.as_mut_ptr().cast(), size_of_val(&frames) as u32, SKIP) };
     if bytes <= 0 {
         return Err(());
     }
     for frame in frames {
-        for index in 0..CALLER_RANGES {
-            let range = load(&CALLERS[index]);
+        for range in &CALLERS {
+            let range = load(range);
             if frame.wrapping_sub(range.start) < range.end - range.start {
                 return Ok(Some(range.caller));
             }

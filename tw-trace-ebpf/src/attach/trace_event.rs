@@ -1,13 +1,18 @@
 //! Shims of the trace-event backend: BTF trace events, arguments out, nothing else.
+#![expect(clippy::needless_pass_by_value, reason = "the attribute macros ask for it")]
 
 use core::ffi::c_void;
 
-use aya_ebpf::{EbpfContext, helpers::generated::bpf_get_socket_cookie, macros::btf_tracepoint, programs::BtfTracePointContext};
+use aya_ebpf::{
+    EbpfContext, helpers::generated::bpf_get_socket_cookie, macros::btf_tracepoint,
+    programs::BtfTracePointContext,
+};
 use tw_trace_common::state::TcpState;
 
 use crate::{
     globals::{CONFIG, load, offset},
     hook,
+    sock::{Memory, Typed},
 };
 
 /// `TP_PROTO(const struct sock *sk, const int oldstate, const int newstate)`
@@ -19,7 +24,7 @@ pub(crate) fn tp_inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     let is_child = old == TcpState::Listen as i32 && new == TcpState::SynRecv as i32;
     // SAFETY: the verifier knows the first argument as a `struct sock`; the helper works from 5.12 on.
     let cookie = if is_child { 0 } else { unsafe { bpf_get_socket_cookie(sk) } };
-    hook::set_state::state_changed(sk as u64, old as u8, new as u8, cookie);
+    hook::set_state::state_changed::<Typed>(sk as u64, old as u8, new as u8, cookie);
     0
 }
 
@@ -29,7 +34,7 @@ pub(crate) fn tp_inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
 pub(crate) fn tp_timer_start(ctx: BtfTracePointContext) -> i32 {
     let timer: *const c_void = ctx.arg(0);
     if is_time_wait(timer) {
-        hook::timer::started(timer as u64);
+        hook::timer::started::<Typed>(timer as u64);
     }
     0
 }
@@ -39,7 +44,7 @@ pub(crate) fn tp_timer_start(ctx: BtfTracePointContext) -> i32 {
 pub(crate) fn tp_timer_cancel(ctx: BtfTracePointContext) -> i32 {
     let timer: *const c_void = ctx.arg(0);
     if is_time_wait(timer) {
-        hook::timer::cancelled(ctx.as_ptr(), timer as u64);
+        hook::timer::cancelled::<Typed>(ctx.as_ptr(), timer as u64);
     }
     0
 }
@@ -49,16 +54,14 @@ pub(crate) fn tp_timer_cancel(ctx: BtfTracePointContext) -> i32 {
 pub(crate) fn tp_timer_expire_entry(ctx: BtfTracePointContext) -> i32 {
     let timer: *const c_void = ctx.arg(0);
     if is_time_wait(timer) {
-        hook::timer::fired(timer as u64, ctx.arg(1));
+        hook::timer::fired::<Typed>(timer as u64, ctx.arg(1));
     }
     0
 }
 
-/// `timer->function == tw_timer_handler`, by a load that the verifier checks against BTF: every timer of the
-/// machine passes here, and a helper call would cost ten times as much.
+/// `timer->function == tw_timer_handler`, without a helper call: every timer of the
+/// machine passes here, and it would cost ten times as much.
 #[inline(always)]
 fn is_time_wait(timer: *const c_void) -> bool {
-    // SAFETY: the verifier knows the argument as a `struct timer_list`, and the offset is its member's.
-    let function: u64 = unsafe { timer.byte_add(offset!(timer_function)).cast::<u64>().read_volatile() };
-    function == load(&CONFIG.tw_timer_handler)
+    Typed::read::<u64>(timer as u64, offset!(timer_function)) == load(&CONFIG.tw_timer_handler)
 }

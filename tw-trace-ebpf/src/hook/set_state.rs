@@ -8,10 +8,10 @@ use tw_trace_common::{
 };
 
 use crate::{
-    count::{book, count},
+    count::count,
     emit, filter, globals,
     maps::{CPU, Place, SOCKETS, Socket},
-    sock,
+    sock::{self, Memory},
 };
 
 const IPPROTO_TCP: u16 = 6;
@@ -29,8 +29,8 @@ const LAST_ACK: u8 = TcpState::LastAck as u8;
 /// `cookie` is zero for the child of a listener (LISTEN → SYN_RECV): `inet_csk_clone_lock` gives the child its
 /// own cookie, addresses and ports only after it has set the state.
 #[inline(always)]
-pub(crate) fn state_changed(sk: u64, old: u8, new: u8, cookie: u64) {
-    if sock::protocol(sk) != IPPROTO_TCP {
+pub(crate) fn state_changed<M: Memory>(sk: u64, old: u8, new: u8, cookie: u64) {
+    if sock::protocol::<M>(sk) != IPPROTO_TCP {
         return;
     }
     if !globals::streams(Kind::State) && new != FIN_WAIT1 && new != CLOSE {
@@ -38,7 +38,7 @@ pub(crate) fn state_changed(sk: u64, old: u8, new: u8, cookie: u64) {
         return;
     }
     let Some(scratch) = Place::SetState.scratch() else { return };
-    if !sock::read_conn(sk, scratch) {
+    if !sock::read_conn::<M>(sk, scratch) {
         return;
     }
     scratch.conn.cookie = cookie;
@@ -54,7 +54,7 @@ pub(crate) fn state_changed(sk: u64, old: u8, new: u8, cookie: u64) {
     if !globals::streams(Kind::State) || !filter::owner_matches(&scratch.owner) {
         return;
     }
-    book(scratch.conn.netns, |ledger| ledger.states += 1);
+    count(Counter::States);
     if filter::states_match(old, new) {
         let dwell_ns = if since == 0 { NONE_NS } else { now - since };
         emit::emit(Kind::State, now, &scratch.conn, &scratch.owner, |record: &mut State| {

@@ -15,7 +15,7 @@ use crate::{
     count::{book, count},
     emit, filter, globals,
     maps::{Place, SOCKETS, Scratch, TIME_WAITS, TimeWait, cell, set_cell},
-    sock,
+    sock::{self, Memory, Probed},
 };
 
 const FIN_WAIT2: u8 = Substate::FinWait2 as u8;
@@ -23,14 +23,14 @@ const TIME_WAIT: u8 = Substate::TimeWait as u8;
 
 /// The timer of `tw` was armed: its first arming is the entry, a later one a restart.
 #[inline(always)]
-pub(crate) fn armed(tw: u64, timer: u64) {
+pub(crate) fn armed<M: Memory>(tw: u64, timer: u64) {
     let Some(scratch) = Place::Timer.scratch() else { return };
-    if !sock::read_conn(tw, scratch) {
+    if !sock::read_conn::<Probed>(tw, scratch) {
         return;
     }
     // SAFETY: both take no arguments.
     let (now, jiffies) = unsafe { (bpf_ktime_get_ns(), bpf_jiffies64()) };
-    let wheel = sock::wheel(timer);
+    let wheel = sock::wheel::<M>(timer);
     let timeout = wheel.expires.saturating_sub(jiffies) as u32;
     let arming = Arming { wheel, timeout, substate: sock::substate(tw), now };
     if arming.substate == TIME_WAIT {
@@ -81,7 +81,9 @@ fn entered(tw: u64, scratch: &mut Scratch, arming: &Arming) {
     entry.netns = scratch.conn.netns;
     entry.substate = arming.substate;
     entry.flags = 0;
-    let tracked = TIME_WAITS.insert(tw, &*entry, 0).is_ok();
+    // By reference: a copy would not fit on the stack.
+    let entry: &TimeWait = entry;
+    let tracked = TIME_WAITS.insert(tw, entry, 0).is_ok();
     book(entry.netns, |ledger| {
         ledger.entered += 1;
         ledger.untracked += u64::from(!tracked);
@@ -139,10 +141,10 @@ fn report_enter(conn: &Conn, owner: &Owner, arming: &Arming) {
 /// The timer is being taken off to be armed anew. `__mod_timer` moves `expires` of a timer that stays in its
 /// slot without an event, so the old value may already differ from what was armed.
 #[inline(always)]
-pub(crate) fn restarting(tw: u64, timer: u64) {
+pub(crate) fn restarting<M: Memory>(tw: u64, timer: u64) {
     if let Some(known) = TIME_WAITS.get_ptr_mut(tw) {
         // SAFETY: as in `armed`.
-        find_hidden_rearm(unsafe { &mut *known }, sock::expires(timer), sock::substate(tw));
+        find_hidden_rearm(unsafe { &mut *known }, sock::expires::<M>(timer), sock::substate(tw));
     }
 }
 
@@ -150,7 +152,8 @@ pub(crate) fn restarting(tw: u64, timer: u64) {
 /// jiffy; a change to TIME_WAIT that hid in it is dated the same way, from the learned TIME_WAIT length.
 #[inline(always)]
 fn find_hidden_rearm(known: &mut TimeWait, expires: u64, substate: u8) {
-    if expires == known.armed_expires {
+    // A FIN within the jiffy of the arming changes the substate alone.
+    if expires == known.armed_expires && substate == known.substate {
         return;
     }
     count(Counter::HiddenRearm);
@@ -174,7 +177,7 @@ fn find_hidden_rearm(known: &mut TimeWait, expires: u64, substate: u8) {
 
 /// The time-wait socket ended. `baseclk` is the due jiffy of the bucket that fired it, for an expiry.
 #[inline(always)]
-pub(crate) fn ended(tw: u64, timer: u64, reason: ExitReason, baseclk: Option<u64>) {
+pub(crate) fn ended<M: Memory>(tw: u64, timer: u64, reason: ExitReason, baseclk: Option<u64>) {
     let Some(found) = TIME_WAITS.get_ptr_mut(tw) else {
         count(Counter::UnknownSocket);
         return;
@@ -184,7 +187,7 @@ pub(crate) fn ended(tw: u64, timer: u64, reason: ExitReason, baseclk: Option<u64
     scratch.time_wait = unsafe { *found };
     let _ = TIME_WAITS.remove(tw);
     let known = &mut scratch.time_wait;
-    find_hidden_rearm(known, sock::expires(timer), sock::substate(tw));
+    find_hidden_rearm(known, sock::expires::<M>(timer), sock::substate(tw));
     book(known.netns, |ledger| {
         if let Some(exited) = ledger.exited.get_mut(reason as usize) {
             *exited += 1;
@@ -192,18 +195,18 @@ pub(crate) fn ended(tw: u64, timer: u64, reason: ExitReason, baseclk: Option<u64
     });
     if globals::streams(Kind::TwExit)
         && filter::reason_matches(reason as u8)
-        && sock::read_conn(tw, scratch)
+        && sock::read_conn::<Probed>(tw, scratch)
     {
-        report_exit(scratch, timer, reason, baseclk);
+        report_exit::<M>(scratch, timer, reason, baseclk);
     }
 }
 
 #[inline(always)]
-fn report_exit(scratch: &Scratch, timer: u64, reason: ExitReason, baseclk: Option<u64>) {
+fn report_exit<M: Memory>(scratch: &Scratch, timer: u64, reason: ExitReason, baseclk: Option<u64>) {
     let known = &scratch.time_wait;
     // SAFETY: takes no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
-    let mut wheel = sock::wheel(timer);
+    let mut wheel = sock::wheel::<M>(timer);
     if let Some(due) = baseclk {
         wheel.bucket = due;
     }
@@ -211,9 +214,7 @@ fn report_exit(scratch: &Scratch, timer: u64, reason: ExitReason, baseclk: Optio
     let hidden = known.flags & exit_flags::HIDDEN_REARM != 0;
     let dated = Dated::of(known, seeded, now);
     let lateness_ns = match baseclk {
-        Some(due) => {
-            now.saturating_sub(globals::jiffy_ns(due))
-        }
+        Some(due) => now.saturating_sub(globals::jiffy_ns(due)),
         None => NONE_NS,
     };
     let estimated = seeded || (hidden && known.began_ns != known.entered_ns);
@@ -254,8 +255,7 @@ impl Dated {
         } else {
             (now.saturating_sub(known.entered_ns), known.entered_ns.saturating_sub(known.began_ns))
         };
-        let since_arming_ns =
-            if known.armed_ns == 0 { NONE_NS } else { now.saturating_sub(known.armed_ns) };
+        let since_arming_ns = if known.armed_ns == 0 { NONE_NS } else { now.saturating_sub(known.armed_ns) };
         Self { duration_ns, fin_wait2_ns, since_arming_ns, timeout_jiffies: u64::from(known.timeout_jiffies) }
     }
 
@@ -290,7 +290,7 @@ impl Dated {
 pub(crate) fn seeded(tw: u64) {
     let timer = sock::timer_of_tw(tw);
     let Some(scratch) = Place::Iterator.scratch() else { return };
-    if !sock::read_conn(tw, scratch) {
+    if !sock::read_conn::<Probed>(tw, scratch) {
         return;
     }
     let (conn, entry) = (&scratch.conn, &mut scratch.time_wait);
@@ -302,7 +302,7 @@ pub(crate) fn seeded(tw: u64) {
         began_ns: 0,
         entered_ns: 0,
         armed_ns: 0,
-        armed_expires: sock::expires(timer),
+        armed_expires: sock::expires::<Probed>(timer),
         owner: NOBODY,
         timeout_jiffies: 0,
         rearms: 0,
@@ -311,7 +311,8 @@ pub(crate) fn seeded(tw: u64) {
         flags: exit_flags::SEEDED,
         spare: 0,
     };
-    match TIME_WAITS.insert(tw, &*entry, u64::from(BPF_NOEXIST)) {
+    let entry: &TimeWait = entry;
+    match TIME_WAITS.insert(tw, entry, u64::from(BPF_NOEXIST)) {
         Ok(()) => {}
         // -EEXIST: its arming was seen.
         Err(-17) => return,
@@ -320,7 +321,7 @@ pub(crate) fn seeded(tw: u64) {
             return;
         }
     }
-    if sock::pprev(timer) == 0 && TIME_WAITS.remove(tw).is_ok() {
+    if sock::pprev::<Probed>(timer) == 0 && TIME_WAITS.remove(tw).is_ok() {
         // It ended between the look at it and the insertion, and nobody will tell us again.
         count(Counter::EndedBeforeSeed);
         return;

@@ -8,12 +8,18 @@ use tw_trace_common::{
     state::{ExitReason, Substate},
 };
 
-use crate::{count::count, hook::time_wait, maps::CPU, sock, stack};
+use crate::{
+    count::count,
+    hook::time_wait,
+    maps::CPU,
+    sock::{self, Memory},
+    stack,
+};
 
 /// The timer was put on the wheel: `enqueue_timer` (kernel/time/timer.c, 5.10 – 7.3), under the base's lock.
 #[inline(always)]
-pub(crate) fn started(timer: u64) {
-    time_wait::armed(sock::tw_of_timer(timer), timer);
+pub(crate) fn started<M: Memory>(timer: u64) {
+    time_wait::armed::<M>(sock::tw_of_timer(timer), timer);
 }
 
 /// The timer is taken off the wheel (`detach_timer`): to be fired, to be restarted, or because its socket ends.
@@ -22,9 +28,9 @@ pub(crate) fn started(timer: u64) {
 /// its head on the stack, so the first timer's `entry.pprev` is the same for the whole burst: one look at the
 /// kernel stack per burst tells it, and one comparison the rest.
 #[inline(always)]
-pub(crate) fn cancelled(ctx: *mut c_void, timer: u64) {
+pub(crate) fn cancelled<M: Memory>(ctx: *mut c_void, timer: u64) {
     let Some(cpu) = CPU.get_ptr_mut(0) else { return };
-    let pprev = sock::pprev(timer);
+    let pprev = sock::pprev::<M>(timer);
     // SAFETY: a map value of this CPU; timers of time-wait sockets are never touched in hard interrupts.
     if unsafe { (*cpu).firing_head } == pprev {
         return;
@@ -41,17 +47,17 @@ pub(crate) fn cancelled(ctx: *mut c_void, timer: u64) {
         // SAFETY: as above.
         unsafe { (*cpu).firing_head = pprev };
     } else if caller == Some(Caller::Rearming as u64) {
-        time_wait::restarting(tw, timer);
+        time_wait::restarting::<M>(tw, timer);
     } else {
         let reason = reason(caller, sock::substate(tw));
-        time_wait::ended(tw, timer, reason, None);
+        time_wait::ended::<M>(tw, timer, reason, None);
     }
 }
 
 /// The timer fires: `call_timer_fn` is about to run `tw_timer_handler`. `baseclk` is its bucket's due jiffy.
 #[inline(always)]
-pub(crate) fn fired(timer: u64, baseclk: u64) {
-    time_wait::ended(sock::tw_of_timer(timer), timer, ExitReason::Expired, Some(baseclk));
+pub(crate) fn fired<M: Memory>(timer: u64, baseclk: u64) {
+    time_wait::ended::<M>(sock::tw_of_timer(timer), timer, ExitReason::Expired, Some(baseclk));
 }
 
 /// `inet_twsk_deschedule_put`'s callers (net/ipv4, 5.10 – 7.3).
