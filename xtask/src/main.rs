@@ -1,1 +1,65 @@
-fn main() {}
+//! `cargo xtask`: everything that is done to the tree, one command each.
+
+mod build;
+mod lint;
+mod pinned;
+mod setup;
+mod sh;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use xtask::traffic::cli as traffic;
+
+/// Sets up, builds and checks tw-trace
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what building needs: the compiler and the linker of the kernel side
+    Setup(setup::SetupArgs),
+    /// Set up, then build the tw-trace binary
+    Build(build::BuildArgs),
+    /// Set up, build, and watch tw-trace at work on traffic of its own
+    Demo,
+    /// Check format, clippy of both sides, and dependencies
+    Lint,
+    /// Set up, check format and clippy, build, and run all tests
+    Test(test::TestArgs),
+    /// Make TCP traffic, as the tests and the demo do
+    #[command(hide = true)]
+    Traffic(traffic::TrafficArgs),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Task::Setup(args) => setup::run(&args).map(done),
+        Task::Build(args) => build::run(&args).map(done),
+        Task::Demo => demo().map(done),
+        Task::Lint => lint::run().map(done),
+        Task::Test(args) => test::run(&args),
+        Task::Traffic(args) => traffic::run(&args).map(done),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("cargo xtask: {error}");
+        for cause in error.chain().skip(1) {
+            eprintln!("because: {cause}");
+        }
+        ExitCode::FAILURE
+    })
+}
+
+fn demo() -> anyhow::Result<()> {
+    setup::for_build(None)?;
+    xtask::demo::run(&build::release()?)
+}
+
+fn done((): ()) -> ExitCode {
+    ExitCode::SUCCESS
+}

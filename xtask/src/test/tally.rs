@@ -1,0 +1,165 @@
+//! Counts what a `cargo test` run prints: passed, failed, skipped. Pure: lines in, numbers out.
+//!
+//! libtest knows no test that finds out while running that it cannot run here. Ours then print
+//! `tw-trace-skip: <test>: <reason>` and pass, which counts as skipped here.
+
+use std::collections::BTreeSet;
+
+const SKIP: &str = "tw-trace-skip: ";
+
+#[derive(Default)]
+pub(crate) struct Tally {
+    passed: usize,
+    failed: usize,
+    ignored: usize,
+    /// What is running now, and how many of its tests have finished.
+    part: String,
+    finished: usize,
+    skips: BTreeSet<String>,
+    failures: Vec<String>,
+}
+
+impl Tally {
+    /// Takes a line; true when it begins the next part (a test binary or a crate's doc tests).
+    pub(crate) fn line(&mut self, line: &str) -> bool {
+        if let Some(skip) = line.strip_prefix(SKIP) {
+            self.skips.insert(skip.trim_end().to_owned());
+        } else if let Some(counts) = line.strip_prefix("test result: ") {
+            self.passed += count(counts, "passed");
+            self.failed += count(counts, "failed");
+            self.ignored += count(counts, "ignored");
+        } else if let Some(test) = line.strip_prefix("test ") {
+            self.test(test);
+        } else if let Some(part) = part(line) {
+            self.part = part.to_owned();
+            self.finished = 0;
+            return true;
+        }
+        false
+    }
+
+    fn test(&mut self, test: &str) {
+        let Some((name, outcome)) = test.rsplit_once(" ... ") else { return };
+        self.finished += 1;
+        if outcome == "FAILED" {
+            self.failures.push(format!("{name} ({})", self.part));
+        }
+    }
+
+    /// Takes the run's end. One that fails without a failed test did not compile, or crashed.
+    pub(crate) fn ended(&mut self, success: bool) {
+        if !success && self.failed == 0 {
+            self.failed = 1;
+            let what = if self.part.is_empty() { "before the first test" } else { &self.part };
+            self.failures.push(format!("the test run itself: {what} (see above)"));
+        }
+    }
+
+    pub(crate) fn progress(&self) -> (&str, usize) {
+        (if self.part.is_empty() { "compiling" } else { &self.part }, self.finished)
+    }
+
+    pub(crate) fn passed(&self) -> usize {
+        self.passed.saturating_sub(self.skips.len())
+    }
+
+    pub(crate) fn failed(&self) -> usize {
+        self.failed
+    }
+
+    pub(crate) fn skipped(&self) -> usize {
+        self.ignored + self.skips.len()
+    }
+
+    pub(crate) fn skips(&self) -> impl Iterator<Item = &str> {
+        self.skips.iter().map(String::as_str)
+    }
+
+    pub(crate) fn failures(&self) -> &[String] {
+        &self.failures
+    }
+}
+
+/// The number before a word in `ok. 3 passed; 0 failed; 1 ignored; …`.
+fn count(counts: &str, word: &str) -> usize {
+    let words: Vec<&str> = counts.split([' ', ';', '.']).collect();
+    let number = words.windows(2).find(|pair| pair[1] == word).map(|pair| pair[0]);
+    number.and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+/// The part that cargo announces: `     Running tests/live.rs (…)`, `   Doc-tests tw_trace`.
+fn part(line: &str) -> Option<&str> {
+    let line = line.trim_start();
+    if line.starts_with("Doc-tests ") {
+        return Some(line);
+    }
+    Some(line.strip_prefix("Running ")?.strip_suffix(')')?.rsplit_once(" (")?.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally(text: &str, success: bool) -> Tally {
+        let mut tally = Tally::default();
+        for line in text.lines() {
+            tally.line(line);
+        }
+        tally.ended(success);
+        tally
+    }
+
+    const TWO_PARTS: &str = "\
+     Running unittests src/lib.rs (target/debug/deps/tw_trace-0123)
+
+running 2 tests
+test wheel::rounds_up ... ok
+test wheel::slow ... ignored, takes an hour
+
+test result: ok. 1 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s
+
+     Running tests/live.rs (target/debug/deps/live-4567)
+test expires ... ok
+test killed ... ok
+test reused ... FAILED
+
+successes:
+
+---- killed stdout ----
+tw-trace-skip: killed: CAP_NET_ADMIN is missing
+
+test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 62.10s
+";
+
+    #[test]
+    fn sums_over_all_parts() {
+        let tally = tally(TWO_PARTS, false);
+        assert_eq!((tally.passed(), tally.failed(), tally.skipped()), (2, 1, 2));
+        assert_eq!(tally.failures(), ["reused (tests/live.rs)"]);
+        assert_eq!(tally.skips().collect::<Vec<_>>(), ["killed: CAP_NET_ADMIN is missing"]);
+        assert_eq!(tally.progress(), ("tests/live.rs", 3));
+    }
+
+    #[test]
+    fn a_skip_is_counted_once() {
+        let line = "tw-trace-skip: killed: no\n";
+        let text = format!("{line}{line}test result: ok. 1 passed; 0 failed; 0 ignored;\n");
+        let tally = tally(&text, true);
+        assert_eq!((tally.passed(), tally.skipped()), (0, 1));
+    }
+
+    #[test]
+    fn a_crash_is_a_failure() {
+        let crashed =
+            tally("     Running tests/live.rs (target/debug/deps/live-4567)\nrunning 9 tests\n", false);
+        assert_eq!(crashed.failed(), 1);
+        assert!(crashed.failures()[0].contains("tests/live.rs"));
+        assert_eq!(tally("error: could not compile", false).failed(), 1);
+    }
+
+    #[test]
+    fn doc_tests_are_a_part() {
+        let tally = tally("   Doc-tests tw_trace\n", true);
+        assert_eq!(tally.progress(), ("Doc-tests tw_trace", 0));
+    }
+}
