@@ -1,0 +1,144 @@
+//! Which kernel functions tell why a time-wait timer was taken off the wheel, and where they lie.
+
+use tw_trace_common::config::{CALLER_RANGES, Caller, CallerRange};
+
+use super::kallsyms::Symbols;
+
+/// One kind of caller, the functions that stand for it, and what is not told without any of them.
+pub struct Row {
+    pub caller: Caller,
+    pub functions: &'static [&'static str],
+    pub without: &'static str,
+}
+
+/// kernel/time/timer.c, net/ipv4/{inet_timewait_sock,tcp_minisocks,inet_hashtables,tcp_ipv4,tcp}.c,
+/// net/ipv6/{inet6_hashtables,tcp_ipv6}.c; 5.10 – 7.3. The innermost frame decides, so an inlined function
+/// falls to the one it was inlined into.
+pub const CALLERS: &[Row] = &[
+    Row {
+        caller: Caller::Firing,
+        functions: &[
+            "__run_timers",
+            "expire_timers",
+            "__run_timer_base",
+            "run_timer_base",
+            "run_timer_softirq",
+            "timer_expire_remote",
+        ],
+        without: "expiries cannot be told from early ends",
+    },
+    Row {
+        caller: Caller::Rearming,
+        functions: &["mod_timer", "__mod_timer"],
+        without: "re-arms cannot be told from early ends",
+    },
+    Row {
+        caller: Caller::Connect,
+        functions: &["__inet_check_established", "__inet6_check_established", "__inet_hash_connect"],
+        without: "exit reason reused is told as unknown",
+    },
+    Row {
+        caller: Caller::StateProcess,
+        functions: &["tcp_timewait_state_process"],
+        without: "exit reason rst is told as reset_sent or new_syn",
+    },
+    Row {
+        caller: Caller::Receive,
+        functions: &["tcp_v4_rcv", "tcp_v6_rcv"],
+        without: "exit reasons new_syn and reset_sent are told as unknown",
+    },
+    Row {
+        caller: Caller::Abort,
+        functions: &["tcp_abort"],
+        without: "exit reason killed is told as unknown",
+    },
+    Row {
+        caller: Caller::Purge,
+        functions: &["inet_twsk_purge", "tcp_twsk_purge"],
+        without: "exit reason netns_gone is told as unknown",
+    },
+];
+
+/// The function that every time-wait timer runs: `tw_timer_handler` (net/ipv4/inet_timewait_sock.c).
+pub const TIMER_HANDLER: &str = "tw_timer_handler";
+
+/// All functions whose addresses are wanted.
+pub fn wanted() -> Vec<&'static str> {
+    let mut names = vec![TIMER_HANDLER];
+    names.extend(CALLERS.iter().flat_map(|row| row.functions));
+    names
+}
+
+/// The text ranges of all callers, and what cannot be told for want of a symbol.
+pub struct Ranges {
+    pub ranges: [CallerRange; CALLER_RANGES],
+    pub blind_spots: Vec<String>,
+}
+
+/// Fails, with the consequence, when expiries or re-arms could not be told apart from ends.
+pub fn resolve(symbols: &Symbols) -> Result<Ranges, String> {
+    let mut ranges = [CallerRange::NONE; CALLER_RANGES];
+    let mut room = ranges.iter_mut();
+    let mut blind_spots = Vec::new();
+    for row in CALLERS {
+        let mut found = 0;
+        for symbol in row.functions.iter().flat_map(|name| symbols.variants(name)) {
+            found += 1;
+            match room.next() {
+                Some(range) => {
+                    *range = CallerRange { start: symbol.start, end: symbol.end, caller: row.caller as u64 };
+                }
+                None => blind_spots.push(format!("no room for the symbol {}: {}", symbol.name, row.without)),
+            }
+        }
+        if found == 0 {
+            let names = row.functions.join(", ");
+            if matches!(row.caller, Caller::Firing | Caller::Rearming) {
+                return Err(format!("the kernel has none of the functions {names}: {}", row.without));
+            }
+            blind_spots.push(format!("none of {names} in /proc/kallsyms: {}", row.without));
+        }
+    }
+    Ok(Ranges { ranges, blind_spots })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::kallsyms::Symbol;
+
+    fn symbols(names: &[&str]) -> Symbols {
+        let at = |index: usize| 0x1000 * (index as u64 + 1);
+        Symbols::from_symbols(
+            names
+                .iter()
+                .enumerate()
+                .map(|(i, name)| Symbol { name: (*name).to_owned(), start: at(i), end: at(i) + 0x100 })
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn variants_count_for_their_function() {
+        let found = resolve(&symbols(&["__run_timers.part.0", "__mod_timer", "tcp_abort"])).unwrap();
+        assert_eq!(
+            found.ranges[0],
+            CallerRange { start: 0x1000, end: 0x1100, caller: Caller::Firing as u64 }
+        );
+        assert_eq!(found.ranges[1].caller, Caller::Rearming as u64);
+        assert_eq!(found.ranges[2].caller, Caller::Abort as u64);
+        assert_eq!(found.blind_spots.len(), 4, "{:?}", found.blind_spots);
+    }
+
+    #[test]
+    fn without_the_wheel_nothing_can_be_told() {
+        let Err(error) = resolve(&symbols(&["mod_timer"])) else { panic!("resolved without __run_timers") };
+        assert!(error.contains("run_timer_softirq") && error.contains("expiries"), "{error}");
+    }
+
+    #[test]
+    fn every_caller_fits_with_room_for_variants() {
+        let functions: usize = CALLERS.iter().map(|row| row.functions.len()).sum();
+        assert!(functions + 3 <= CALLER_RANGES, "{functions}");
+    }
+}

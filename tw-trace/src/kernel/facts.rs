@@ -1,0 +1,176 @@
+//! What this kernel has, as plain data; nothing is attached to find out, and no privilege is needed.
+//!
+//! What cannot be told is an [`Untold`] with its reason, never a guess.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufReader};
+use std::path::Path;
+
+use super::btf::Btf;
+use super::kallsyms::{self, KallsymsError, Symbols};
+use super::offsets::{MissingField, Resolved, resolve_offsets};
+
+mod requirements;
+mod system;
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use system::{Release, System, Told, Untold};
+
+pub const VMLINUX_BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// Trace events that tw-trace can use.
+pub const TRACE_EVENTS: &[&str] =
+    &["inet_sock_set_state", "timer_start", "timer_cancel", "timer_expire_entry"];
+
+/// Functions that probes or reasons can lean on (docs: where each exists).
+pub const FUNCTIONS: &[&str] = &[
+    "tcp_set_state",
+    "inet_sk_set_state",
+    "inet_sk_state_store",
+    "tcp_time_wait",
+    "inet_twsk_alloc",
+    "__inet_twsk_schedule",
+    "inet_twsk_hashdance",
+    "inet_twsk_hashdance_schedule",
+    "tw_timer_handler",
+    "inet_twsk_kill",
+    "inet_twsk_deschedule_put",
+    "inet_twsk_free",
+    "inet_twsk_purge",
+    "tcp_twsk_purge",
+    "tcp_timewait_state_process",
+    "tcp_twsk_unique",
+    "__inet_check_established",
+    "__inet6_check_established",
+    "__inet_hash_connect",
+    "tcp_v4_connect",
+    "tcp_v6_connect",
+    "tcp_v4_rcv",
+    "tcp_v6_rcv",
+    "tcp_abort",
+    "inet_csk_get_port",
+    "inet_csk_accept",
+    "calc_wheel_index",
+];
+
+/// One function of [`FUNCTIONS`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Function {
+    /// Its parameters by BTF; `None` when BTF does not have it.
+    pub params: Told<Option<u32>>,
+    /// Whether kallsyms has a symbol of exactly this name.
+    pub symbol: Told<bool>,
+}
+
+/// What BTF tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BtfFacts {
+    pub offsets: Result<Resolved, MissingField>,
+    /// By event: what a BTF program gets as arguments; `None` when the kernel has no such event.
+    pub trace_events: BTreeMap<&'static str, Option<u32>>,
+    pub functions: BTreeMap<&'static str, Option<u32>>,
+    /// BPF_MAP_TYPE_RINGBUF (5.8).
+    pub ring_buffer: bool,
+    /// The `iter/tcp` BPF iterator (5.9).
+    pub iter_tcp: bool,
+    /// `inet_timewait_sock.tw_kill`: the kernel counts TcpExt TW when the timer fires, not when it is armed.
+    pub tw_kill: bool,
+    /// BPF trampolines can hang on ftrace (`register_ftrace_direct`; x86-64 5.5, aarch64 6.4).
+    pub ftrace_direct: bool,
+    /// CONFIG_KPROBES.
+    pub kprobes: bool,
+}
+
+impl BtfFacts {
+    pub fn read(btf: &Btf<'_>) -> Self {
+        Self {
+            offsets: resolve_offsets(btf),
+            trace_events: TRACE_EVENTS.iter().map(|name| (*name, btf.trace_event_params(name))).collect(),
+            functions: FUNCTIONS.iter().map(|name| (*name, btf.function_params(name))).collect(),
+            ring_buffer: btf.type_size("bpf_ringbuf").is_some(),
+            iter_tcp: btf.has_function("bpf_iter_tcp"),
+            tw_kill: btf.offset_of("inet_timewait_sock", "tw_kill").is_ok(),
+            ftrace_direct: btf.has_function("register_ftrace_direct")
+                || btf.has_function("update_ftrace_direct_add"),
+            kprobes: btf.has_function("register_kprobe"),
+        }
+    }
+}
+
+/// Everything that the choice of a backend is made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    pub system: System,
+    pub btf: Told<BtfFacts>,
+    /// By name: whether kallsyms has it.
+    pub symbols: Told<BTreeMap<&'static str, bool>>,
+    /// Whether kallsyms tells addresses to this process.
+    pub addresses: Told<bool>,
+}
+
+impl Facts {
+    /// Reads this kernel, with `btf_file` in place of its own BTF.
+    pub fn gather(btf_file: Option<&Path>) -> Self {
+        let bytes = read_btf(btf_file);
+        let symbols = match File::open("/proc/kallsyms") {
+            Ok(file) => kallsyms::find(BufReader::with_capacity(1 << 16, file), FUNCTIONS),
+            Err(error) => Err(KallsymsError::Read(error)),
+        };
+        Self::from_parts(System::read(), bytes.as_deref(), &symbols)
+    }
+
+    /// From stored or otherwise known inputs. A function that was not looked for in `symbols` counts as absent.
+    pub fn from_parts(
+        system: System,
+        btf: Result<&[u8], &Untold>,
+        symbols: &Result<Symbols, KallsymsError>,
+    ) -> Self {
+        let btf = match btf.map(Btf::parse) {
+            Ok(Ok(btf)) => Ok(BtfFacts::read(&btf)),
+            Ok(Err(error)) => Err(Untold(error.to_string())),
+            Err(untold) => Err(untold.clone()),
+        };
+        let present = |has: &dyn Fn(&str) -> bool| FUNCTIONS.iter().map(|name| (*name, has(name))).collect();
+        let (symbols, addresses) = match symbols {
+            Ok(symbols) => (Ok(present(&|name| symbols.get(name).is_some())), Ok(true)),
+            Err(KallsymsError::Restricted { names }) => {
+                (Ok(present(&|name| names.contains(name))), Ok(false))
+            }
+            Err(error @ KallsymsError::Read(_)) => {
+                (Err(Untold(error.to_string())), Err(Untold(error.to_string())))
+            }
+        };
+        Self { system, btf, symbols, addresses }
+    }
+
+    /// BTF and kallsyms on one function.
+    pub fn function(&self, name: &str) -> Function {
+        Function {
+            params: self
+                .btf
+                .as_ref()
+                .map(|btf| btf.functions.get(name).copied().flatten())
+                .map_err(Untold::clone),
+            symbol: self
+                .symbols
+                .as_ref()
+                .map(|symbols| symbols.get(name).copied().unwrap_or(false))
+                .map_err(Untold::clone),
+        }
+    }
+}
+
+/// The bytes of the kernel's BTF, or of `file`.
+pub fn read_btf(file: Option<&Path>) -> Told<Vec<u8>> {
+    let path = file.unwrap_or(Path::new(VMLINUX_BTF));
+    fs::read(path).map_err(|error| {
+        let hint = if file.is_none() && error.kind() == io::ErrorKind::NotFound {
+            "; the kernel is built without CONFIG_DEBUG_INFO_BTF, give its BTF with --btf FILE"
+        } else {
+            ""
+        };
+        Untold(format!("{} cannot be read: {error}{hint}", path.display()))
+    })
+}

@@ -1,0 +1,165 @@
+//! The aya calls: load the object with this kernel's facts in it, attach the plan, detach.
+
+use anyhow::{Context as _, Result, bail};
+use aya::{
+    Btf, Ebpf, EbpfLoader, Pod, VerifierLogLevel,
+    maps::{MapData, RingBuf},
+    programs::{BtfTracePoint, Iter, ProgramError, tp_btf::BtfTracePointLinkId},
+};
+use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
+use tw_trace_common::{
+    config::{CALLER_RANGES, CallerRange, Config, Filter},
+    fields::{ABSENT, COMMON_BYTES, FIELDS, Offsets},
+};
+
+use super::{
+    clock,
+    plan::{Attach, Plan},
+    tick::Tick,
+};
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tw-trace-ebpf"));
+
+/// What the kernel side is told at load time.
+pub struct Settings {
+    pub offsets: Offsets,
+    pub callers: [CallerRange; CALLER_RANGES],
+    /// Address of `tw_timer_handler`.
+    pub tw_timer_handler: u64,
+    pub tick: Tick,
+    /// Mask of `Kind::bit` to stream.
+    pub stream: u16,
+    pub filter: Filter,
+    pub sizes: Sizes,
+}
+
+/// Room in the maps.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Bytes of the ring buffer, a power of two of whole pages.
+    pub ring: u32,
+    /// Time-wait sockets followed at once.
+    pub time_waits: u32,
+    /// Full sockets followed at once.
+    pub sockets: u32,
+}
+
+/// A plain global of the eBPF object.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Global<T>(T);
+
+// SAFETY: only made of repr(C) structs of integers without padding (asserted where they are defined).
+unsafe impl<T: Copy + 'static> Pod for Global<T> {}
+
+/// The loaded object; dropping it detaches everything.
+pub struct Loaded {
+    pub(super) ebpf: Ebpf,
+    attached: Vec<(&'static str, BtfTracePointLinkId)>,
+}
+
+/// Loads what the plan names, ready to attach.
+pub fn load(plan: &Plan, btf: &Btf, settings: &Settings) -> Result<Loaded> {
+    check_reach(&settings.offsets)?;
+    // Kernels before 5.11 charge maps to this limit; where it may not be raised, loading says so itself.
+    let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
+    let offsets = Global(settings.offsets);
+    let callers = settings.callers.map(Global);
+    let config = Global(Config {
+        tick_ns: settings.tick.ns,
+        tw_timer_handler: settings.tw_timer_handler,
+        filter: settings.filter,
+        stream: settings.stream,
+        spare: [0; 3],
+    });
+    let mut ebpf = EbpfLoader::new()
+        .btf(Some(btf))
+        .verifier_log_level(VerifierLogLevel::DISABLE | VerifierLogLevel::STATS)
+        .override_global("OFFSETS", &offsets, true)
+        .override_global("CONFIG", &config, true)
+        .override_global("CALLERS", &callers[..], true)
+        .map_max_entries("RING", settings.sizes.ring)
+        .map_max_entries("TIME_WAITS", settings.sizes.time_waits)
+        .map_max_entries("SOCKETS", settings.sizes.sockets)
+        .load(OBJECT)
+        .context("loading the eBPF object")?;
+    clock::calibrate(&mut ebpf, settings.tick)?;
+    for row in &plan.programs {
+        let program = ebpf
+            .program_mut(row.name)
+            .with_context(|| format!("the eBPF object has no program {}", row.name))?;
+        match row.attach {
+            Attach::TraceEvent(event) => <&mut BtfTracePoint>::try_from(program)?.load(event, btf),
+            Attach::Iterator(target) => <&mut Iter>::try_from(program)?.load(target, btf),
+        }
+        .map_err(|error| refused(row.name, error))?;
+    }
+    Ok(Loaded { ebpf, attached: Vec::new() })
+}
+
+/// The kernel side copies the beginning of a `sock_common` at once and picks its fields from the copy.
+fn check_reach(offsets: &Offsets) -> Result<()> {
+    let common = FIELDS.iter().zip(offsets.slots()).filter(|(field, _)| field.of == "sock_common");
+    for (field, offset) in common {
+        if offset != ABSENT && usize::from(offset + field.size) > COMMON_BYTES {
+            bail!(
+                "kernel field {}.{} lies at offset {offset}, behind the {COMMON_BYTES} bytes that tw-trace copies; \
+                 nothing was attached. Report this kernel with `tw-trace doctor --json`",
+                field.of,
+                field.path
+            );
+        }
+    }
+    Ok(())
+}
+
+/// A refusal by the verifier, with the end of its log, where the reason stands.
+fn refused(name: &str, error: ProgramError) -> anyhow::Error {
+    const LINES: usize = 12;
+    let ProgramError::LoadError { io_error, verifier_log } = &error else {
+        return anyhow::Error::new(error).context(format!("loading the program {name}"));
+    };
+    let log = verifier_log.to_string();
+    let lines: Vec<_> = log.lines().filter(|line| !line.trim().is_empty()).collect();
+    let tail = lines[lines.len().saturating_sub(LINES)..].join("\n  ");
+    anyhow::anyhow!(
+        "the kernel refused the program {name}: {io_error}; nothing was attached. The end of the verifier's log:\n  {tail}"
+    )
+}
+
+impl Loaded {
+    /// Attaches in the plan's order.
+    pub fn attach(&mut self, plan: &Plan) -> Result<()> {
+        for row in &plan.programs {
+            let program = self.ebpf.program_mut(row.name).context("a loaded program is gone")?;
+            match row.attach {
+                Attach::TraceEvent(event) => {
+                    let program: &mut BtfTracePoint = program.try_into()?;
+                    let link = program
+                        .attach()
+                        .with_context(|| format!("attaching {} to the trace event {event}", row.name))?;
+                    self.attached.push((row.name, link));
+                }
+                // Opened by the seeding, once per network namespace.
+                Attach::Iterator(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes every program off its hook; programs and maps stay, to be read.
+    pub fn detach(&mut self) -> Result<()> {
+        for (name, link) in self.attached.drain(..) {
+            let program: &mut BtfTracePoint =
+                self.ebpf.program_mut(name).context("a loaded program is gone")?.try_into()?;
+            program.detach(link).with_context(|| format!("detaching {name}"))?;
+        }
+        Ok(())
+    }
+
+    /// The ring buffer, once.
+    pub fn take_ring(&mut self) -> Result<RingBuf<MapData>> {
+        let map = self.ebpf.take_map("RING").context("the ring buffer was already taken")?;
+        Ok(RingBuf::try_from(map)?)
+    }
+}

@@ -1,0 +1,19 @@
+//! What this kernel has, and what of it tw-trace uses.
+
+pub mod btf;
+pub mod callers;
+pub mod capability;
+pub mod cgroup;
+pub mod clock;
+pub mod facts;
+pub mod kallsyms;
+pub mod load;
+pub mod mounts;
+pub mod netns;
+pub mod offsets;
+pub mod plan;
+pub mod prepare;
+pub mod seed;
+pub mod snapshots;
+pub mod tick;
+pub mod totals;

@@ -1,0 +1,230 @@
+//! The network namespaces of this host: found, named on the command line, entered for a moment.
+//!
+//! Not found are namespaces that only a socket, an open file or a single thread keeps alive.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use anyhow::{Context, Result, anyhow, bail};
+use nix::sched::{CloneFlags, setns};
+
+use super::mounts;
+
+mod counters;
+
+pub use counters::{Counters, Sysctls};
+
+/// Where ip-netns(8) keeps named namespaces.
+const NAMED: &str = "/run/netns";
+/// The ioctl that tells a namespace file's type (ioctl_ns(2), 4.11).
+const NS_GET_NSTYPE: libc::c_ulong = 0xb703;
+
+/// One network namespace, kept alive as long as this is.
+#[derive(Debug)]
+pub struct Netns {
+    /// `net.ns.inum`, as in `ls -l /proc/PID/ns/net`.
+    pub inode: u32,
+    /// The ip-netns name, where it has one.
+    pub name: Option<String>,
+    file: File,
+}
+
+impl Netns {
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        // SAFETY: NS_GET_NSTYPE takes no argument; on a file that is no namespace it fails with ENOTTY.
+        let kind = unsafe { libc::ioctl(file.as_raw_fd(), NS_GET_NSTYPE as _) };
+        if kind != libc::CLONE_NEWNET {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a network namespace"));
+        }
+        let inode = file.metadata()?.ino() as u32;
+        let name = match path.parent() {
+            Some(parent) if parent == Path::new(NAMED) => {
+                path.file_name().map(|n| n.to_string_lossy().into_owned())
+            }
+            _ => None,
+        };
+        Ok(Self { inode, name, file })
+    }
+
+    /// The namespace of the calling thread.
+    pub fn current() -> io::Result<Self> {
+        Self::open(Path::new("/proc/thread-self/ns/net"))
+    }
+}
+
+/// The namespaces found, by inode, and how many processes would not tell theirs.
+#[derive(Debug, Default)]
+pub struct Namespaces {
+    pub found: BTreeMap<u32, Netns>,
+    /// Processes of other users, which only root (CAP_SYS_PTRACE) may ask.
+    pub untold: usize,
+}
+
+/// All network namespaces that a name, a bind mount or a process holds.
+pub fn enumerate() -> Namespaces {
+    let mut all = Namespaces::default();
+    let mut add = |path: &Path| -> io::Result<()> {
+        let namespace = Netns::open(path)?;
+        all.found.entry(namespace.inode).or_insert(namespace);
+        Ok(())
+    };
+    // Names first, so that they win over processes. What cannot be opened is stale or not a network namespace.
+    let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mounted = mounts::of_type(&mountinfo, "nsfs").into_iter().filter(|mount| is_net(&mount.root));
+    for path in named_paths().into_iter().chain(mounted.map(|mount| mount.point)) {
+        let _stale = add(&path);
+    }
+    let _always_there = add(Path::new("/proc/thread-self/ns/net"));
+    let mut seen: Vec<PathBuf> = Vec::new();
+    let mut untold = 0;
+    for process in process_dirs() {
+        let path = process.join("ns/net");
+        match fs::read_link(&path) {
+            Ok(link) if seen.contains(&link) => {}
+            Ok(link) => {
+                if add(&path).is_ok() {
+                    seen.push(link);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => untold += 1,
+            // The process has ended.
+            Err(_) => {}
+        }
+    }
+    all.untold = untold;
+    all
+}
+
+/// Whether an nsfs mount's root is `net:[INODE]`.
+fn is_net(root: &Path) -> bool {
+    root.as_os_str().as_encoded_bytes().starts_with(b"net:[")
+}
+
+fn named_paths() -> Vec<PathBuf> {
+    fs::read_dir(NAMED).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+}
+
+fn process_dirs() -> impl Iterator<Item = PathBuf> {
+    let is_pid = |name: &OsStr| name.as_encoded_bytes().iter().all(u8::is_ascii_digit);
+    fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(move |entry| is_pid(&entry.file_name()))
+        .map(|entry| entry.path())
+}
+
+/// The inode that `--netns INODE|NAME|PATH` means.
+pub fn resolve(spec: &str) -> Result<u32> {
+    let number = spec.strip_prefix("net:[").and_then(|rest| rest.strip_suffix(']')).unwrap_or(spec);
+    if let Ok(inode) = number.parse::<u32>() {
+        let named = Path::new(NAMED).join(spec);
+        return if named.exists() { open_spec(&named, spec) } else { resolve_inode(inode) };
+    }
+    if spec.contains('/') {
+        return open_spec(Path::new(spec), spec);
+    }
+    if spec.is_empty() || spec == "." || spec == ".." {
+        bail!("network namespace {spec:?}: give an inode, a name of `ip netns` or a path");
+    }
+    open_spec(&Path::new(NAMED).join(spec), spec)
+}
+
+fn open_spec(path: &Path, spec: &str) -> Result<u32> {
+    match Netns::open(path) {
+        Ok(namespace) => Ok(namespace.inode),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !spec.contains('/') => {
+            bail!("no network namespace named {spec}: {} does not exist; see `ip netns list`", path.display())
+        }
+        Err(error) => {
+            Err(error).with_context(|| format!("network namespace {spec}: cannot use {}", path.display()))
+        }
+    }
+}
+
+fn resolve_inode(inode: u32) -> Result<u32> {
+    let all = enumerate();
+    // Processes that would not tell may be in it: then the number is taken on trust.
+    if all.found.contains_key(&inode) || all.untold > 0 {
+        return Ok(inode);
+    }
+    let known: Vec<String> = all.found.keys().map(u32::to_string).collect();
+    bail!("no network namespace with inode {inode} on this host; there are {}", known.join(", "))
+}
+
+/// Runs `task` inside the namespace, on a thread of its own unless it is the caller's namespace already.
+///
+/// Needs CAP_SYS_ADMIN for any other namespace.
+pub fn run_in<T: Send>(namespace: &Netns, task: impl FnOnce() -> T + Send) -> Result<T> {
+    if Netns::current().is_ok_and(|current| current.inode == namespace.inode) {
+        return Ok(task());
+    }
+    let inode = namespace.inode;
+    let enter_and_run = || -> Result<T> {
+        setns(&namespace.file, CloneFlags::CLONE_NEWNET)
+            .with_context(|| format!("cannot enter network namespace {inode} (CAP_SYS_ADMIN is needed)"))?;
+        Ok(task())
+    };
+    thread::scope(|scope| {
+        thread::Builder::new()
+            .name("netns".into())
+            .spawn_scoped(scope, enter_and_run)
+            .context("cannot start a thread")?
+            .join()
+            .map_err(|_| anyhow!("the thread in network namespace {inode} panicked"))?
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_own_namespace_is_among_those_found() {
+        let current = Netns::current().unwrap();
+        assert!(enumerate().found.contains_key(&current.inode));
+        assert_eq!(resolve(&current.inode.to_string()).unwrap(), current.inode);
+        assert_eq!(resolve(&format!("net:[{}]", current.inode)).unwrap(), current.inode);
+        assert_eq!(resolve("/proc/self/ns/net").unwrap(), current.inode);
+        assert_eq!(run_in(&current, || 7).unwrap(), 7);
+    }
+
+    #[test]
+    fn what_is_no_namespace_is_refused_clearly() {
+        let error = |spec: &str| format!("{:#}", resolve(spec).unwrap_err());
+        assert!(error("surely_not_there").contains("no network namespace named surely_not_there"));
+        assert!(error("/proc/self/ns/mnt").contains("not a network namespace"));
+        assert!(error("/proc/self/status").contains("not a network namespace"));
+        assert!(error("/surely/not/there").contains("No such file"));
+        assert!(error("").contains("give an inode"));
+        if enumerate().untold == 0 {
+            assert!(error("1").contains("no network namespace with inode 1"));
+        }
+    }
+
+    /// /proc/sys/net and /proc/thread-self/net follow the thread that opens them: as root, in a fresh namespace.
+    #[test]
+    fn a_thread_in_another_namespace_reads_that_ones_settings() {
+        let outside = Netns::current().unwrap();
+        let inside = thread::spawn(|| {
+            nix::sched::unshare(CloneFlags::CLONE_NEWNET).ok()?;
+            fs::write("/proc/sys/net/ipv4/tcp_fin_timeout", "17").ok()?;
+            Netns::current().ok()
+        });
+        let Some(inside) = inside.join().unwrap() else { return };
+        assert_ne!(inside.inode, outside.inode);
+        let sysctls = run_in(&inside, Sysctls::read).unwrap();
+        assert_eq!(sysctls.number("tcp_fin_timeout"), Some(17));
+        assert_ne!(Sysctls::read().number("tcp_fin_timeout"), Some(17));
+        let counters = run_in(&inside, Counters::read).unwrap().unwrap();
+        assert_eq!((counters.tcp_ext["TW"], counters.tw), (0, 0));
+        assert_eq!(run_in(&inside, || Netns::current().unwrap().inode).unwrap(), inside.inode);
+    }
+}

@@ -1,0 +1,132 @@
+//! Everything that is looked up before a program can be loaded, in one pass over BTF and kallsyms.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::BufReader,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+use aya::Btf;
+use tw_trace_common::{
+    config::{CALLER_RANGES, CallerRange},
+    fields::Offsets,
+};
+
+use super::{
+    callers,
+    facts::{FUNCTIONS, Facts, System, VMLINUX_BTF, read_btf},
+    kallsyms::{self, KallsymsError},
+    plan::{self, Backend, Plan, Wants},
+    tick::Tick,
+};
+use crate::{audit::CountedAt, exit::Unable};
+
+/// This kernel, read once.
+pub struct Prepared {
+    pub facts: Facts,
+    callers: Result<callers::Ranges, String>,
+    tw_timer_handler: Option<u64>,
+    btf_file: Option<PathBuf>,
+}
+
+/// What loading needs to know of the kernel.
+pub struct Resolved {
+    pub plan: Plan,
+    pub btf: Btf,
+    pub offsets: Offsets,
+    pub callers: [CallerRange; CALLER_RANGES],
+    pub tw_timer_handler: u64,
+    pub tick: Tick,
+    pub counted_at: CountedAt,
+}
+
+impl Prepared {
+    pub fn read(btf_file: Option<&Path>) -> Self {
+        let bytes = read_btf(btf_file);
+        let mut wanted = callers::wanted();
+        wanted.extend(FUNCTIONS);
+        let symbols = match File::open("/proc/kallsyms") {
+            Ok(file) => kallsyms::find(BufReader::with_capacity(1 << 16, file), &wanted),
+            Err(error) => Err(KallsymsError::Read(error)),
+        };
+        let facts = Facts::from_parts(System::read(), bytes.as_deref(), &symbols);
+        let (callers, tw_timer_handler) = match &symbols {
+            Ok(symbols) => (callers::resolve(symbols), symbols.get(callers::TIMER_HANDLER).map(|s| s.start)),
+            Err(error) => (Err(error.to_string()), None),
+        };
+        Self { facts, callers, tw_timer_handler, btf_file: btf_file.map(Path::to_owned) }
+    }
+
+    /// The plan for a view: of the backend that was forced, or of the first that works.
+    pub fn plan(&self, forced: Option<Backend>, wants: Wants) -> Result<Plan, Unable> {
+        let mut plan = match forced {
+            Some(backend) => {
+                plan::plan(backend, &self.facts, wants).map_err(|refusal| Unable(refusal.to_string()))
+            }
+            None => plan::auto(&self.facts, wants).map_err(|refusals| Unable(all_refuse(&refusals))),
+        }?;
+        if wants.time_waits() {
+            let ranges = self.callers.as_ref().map_err(|why| Unable(why.clone()))?;
+            self.handler()?;
+            plan.blind_spots.extend(ranges.blind_spots.iter().cloned());
+        }
+        Ok(plan)
+    }
+
+    fn handler(&self) -> Result<u64, Unable> {
+        self.tw_timer_handler.ok_or_else(|| {
+            Unable(format!(
+                "the kernel has no symbol {}: time-wait timers cannot be told from others; report this kernel with \
+                 `tw-trace doctor --json`",
+                callers::TIMER_HANDLER
+            ))
+        })
+    }
+
+    /// Goes with a plan to loading.
+    pub fn resolve(&self, plan: Plan) -> Result<Resolved> {
+        let facts = self
+            .facts
+            .btf
+            .as_ref()
+            .map_err(|untold| Unable(format!("the kernel's types (BTF) are {untold}")))?;
+        let fields = facts.offsets.as_ref().map_err(|missing| Unable(missing.to_string()))?;
+        let tick =
+            self.facts.system.tick.as_ref().map_err(|untold| Unable(format!("the tick is {untold}")))?;
+        let path = self.btf_file.as_deref().unwrap_or(Path::new(VMLINUX_BTF));
+        let btf = Btf::parse_file(path, aya::Endianness::default())
+            .with_context(|| format!("reading the kernel's types from {}", path.display()))?;
+        Ok(Resolved {
+            plan,
+            btf,
+            offsets: fields.offsets,
+            callers: self.callers.as_ref().map_or([CallerRange::NONE; CALLER_RANGES], |found| found.ranges),
+            tw_timer_handler: self.tw_timer_handler.unwrap_or(0),
+            tick: *tick,
+            counted_at: if facts.tw_kill { CountedAt::Firing } else { CountedAt::Arming },
+        })
+    }
+}
+
+/// One sentence per missing thing, with the backends that want it.
+fn all_refuse(refusals: &[plan::Refusal]) -> String {
+    let mut wanted_by: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for refusal in refusals {
+        for reason in &refusal.reasons {
+            wanted_by.entry(reason).or_default().push(refusal.backend.name());
+        }
+    }
+    let reasons: Vec<_> = wanted_by
+        .iter()
+        .map(|(reason, by)| {
+            if by.len() == refusals.len() {
+                (*reason).to_owned()
+            } else {
+                format!("{}: {reason}", by.join(", "))
+            }
+        })
+        .collect();
+    format!("no backend can work here: {}. `tw-trace doctor` tells more", reasons.join("; "))
+}

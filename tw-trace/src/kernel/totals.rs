@@ -1,0 +1,107 @@
+//! What the kernel side counted, read from its maps after the programs are detached.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::fd::{AsFd as _, AsRawFd as _},
+};
+
+use anyhow::{Context as _, Result};
+use aya::{
+    Pod,
+    maps::{HashMap, MapData, PerCpuArray, PerCpuHashMap},
+};
+use tw_trace_common::{
+    config::Ledger,
+    counter::{COUNT, Counter},
+};
+
+use super::load::Loaded;
+
+/// A ledger as it lies in the map.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct LedgerValue(Ledger);
+
+// SAFETY: a repr(C) struct of integers without padding.
+unsafe impl Pod for LedgerValue {}
+
+/// As long as the kernel side's `TimeWait`; its content does not matter here.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct TimeWaitValue([u8; 88]);
+
+// SAFETY: bytes.
+unsafe impl Pod for TimeWaitValue {}
+
+impl Loaded {
+    /// Counters of everything made and lost, summed over CPUs.
+    pub fn counters(&self) -> Result<[u64; COUNT as usize]> {
+        let map = self.ebpf.map("COUNTERS").context("the eBPF object has no map COUNTERS")?;
+        let map = PerCpuArray::<&MapData, u64>::try_from(map)?;
+        let mut counters = [0; COUNT as usize];
+        for (counter, sum) in Counter::ALL.iter().zip(&mut counters) {
+            *sum = map.get(&(*counter as u32), 0)?.iter().sum();
+        }
+        counters[Counter::Recursion as usize] += self.recursion_misses()?;
+        Ok(counters)
+    }
+
+    /// The socket ledgers by inode of the network namespace.
+    pub fn ledgers(&self) -> Result<BTreeMap<u32, Ledger>> {
+        let map = self.ebpf.map("LEDGERS").context("the eBPF object has no map LEDGERS")?;
+        let map = PerCpuHashMap::<&MapData, u32, LedgerValue>::try_from(map)?;
+        map.iter()
+            .map(|entry| {
+                let (netns, cpus) = entry?;
+                Ok((netns, cpus.iter().fold(Ledger::ZERO, |sum, cpu| sum.plus(&cpu.0))))
+            })
+            .collect()
+    }
+
+    /// Time-wait sockets being followed.
+    pub fn live(&self) -> Result<u64> {
+        let map = self.ebpf.map("TIME_WAITS").context("the eBPF object has no map TIME_WAITS")?;
+        let map = HashMap::<&MapData, u64, TimeWaitValue>::try_from(map)?;
+        let mut live = 0;
+        for key in map.keys() {
+            key?;
+            live += 1;
+        }
+        Ok(live)
+    }
+
+    /// Events that the kernel dropped because the same program was already running on that CPU
+    /// (`bpf_prog_inc_misses_counter`, 5.12 – 7.3; older kernels neither drop nor count).
+    fn recursion_misses(&self) -> Result<u64> {
+        let mut misses = 0;
+        for (name, program) in self.ebpf.programs() {
+            let Ok(fd) = program.fd() else { continue };
+            let path = format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd());
+            let info =
+                fs::read_to_string(&path).with_context(|| format!("reading the counters of {name}"))?;
+            misses += recursion_misses(&info);
+        }
+        Ok(misses)
+    }
+}
+
+/// The `recursion_misses:` line of a program's fdinfo; zero where the kernel prints none.
+fn recursion_misses(fdinfo: &str) -> u64 {
+    fdinfo
+        .lines()
+        .find_map(|line| line.strip_prefix("recursion_misses:"))
+        .and_then(|value| value.trim().parse().ok())
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::recursion_misses;
+
+    #[test]
+    fn misses_are_read_from_fdinfo() {
+        assert_eq!(recursion_misses("pos:\t0\nprog_id:\t7\nrecursion_misses:\t12\n"), 12);
+        assert_eq!(recursion_misses("pos:\t0\n"), 0);
+    }
+}
