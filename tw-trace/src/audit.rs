@@ -1,0 +1,279 @@
+//! The kernel's own counters (TcpExt, sockstat) held against tw-trace's, per network namespace. Pure.
+//!
+//! Reading counters and attaching programs is not one step, so a counter's growth during the run is only
+//! known as an interval: at least from after attaching to before detaching, at most the other way round.
+
+use std::collections::BTreeMap;
+
+use tw_trace_common::config::Ledger;
+use tw_trace_common::counter::Counter;
+use tw_trace_common::state::ExitReason;
+
+use crate::collector::KernelTotals;
+use interval::Interval;
+
+mod interval;
+#[cfg(test)]
+mod tests;
+
+const TW: &str = "TW";
+const TW_KILLED: &str = "TWKilled";
+const TW_RECYCLED: &str = "TWRecycled";
+const TW_OVERFLOW: &str = "TCPTimeWaitOverflow";
+/// The key of /proc/net/sockstat's `tw` among the deltas.
+const SOCKSTAT_TW: &str = "sockstat_tw";
+
+/// The kernel's counters of one network namespace at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// /proc/net/netstat, line TcpExt: those that concern TIME_WAIT.
+    pub tcpext: BTreeMap<String, u64>,
+    /// /proc/net/sockstat, `tw`: living mini-sockets of both substates.
+    pub tw: u64,
+}
+
+/// When this kernel counts a time-wait socket in `TW` or `TWKilled`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CountedAt {
+    /// When its timer is first armed (6.1 and later).
+    Arming,
+    /// When its timer fires (kernels whose `inet_timewait_sock` has a `tw_kill`, as 5.10).
+    Firing,
+}
+
+/// What the run looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Every socket of the namespaces in question.
+    Whole,
+    /// Only the sockets that these filters (as given) select.
+    Filtered(String),
+}
+
+/// A namespace's counters when the programs were attached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Right before the first program was attached, and right after the last one was and all were seeded.
+    Read { before: Snapshot, after: Snapshot },
+    /// The namespace came later: its counters began at zero.
+    Created,
+}
+
+/// A namespace's counters when the programs were detached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Right before the first program was detached, and right after the last one was.
+    Read {
+        before: Snapshot,
+        after: Snapshot,
+    },
+    Gone,
+    /// With the reason.
+    Unreadable(String),
+}
+
+/// One network namespace of the run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Namespace {
+    pub inode: u32,
+    pub start: Start,
+    pub end: End,
+}
+
+/// What came of the comparison.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Audit {
+    /// Growth of each counter from before attaching to after detaching, summed over readable namespaces.
+    pub deltas: BTreeMap<String, i64>,
+    /// Growth of TCPTimeWaitOverflow.
+    pub overflow: u64,
+    /// Disagreements, one sentence each.
+    pub problems: Vec<String>,
+    /// What could not be compared, and why.
+    pub unaudited: Vec<String>,
+}
+
+/// Compares the ledgers with the kernel's counters.
+pub fn audit(namespaces: &[Namespace], totals: &KernelTotals, counted_at: CountedAt, scope: &Scope) -> Audit {
+    let mut audit = Audit { unaudited: not_comparable(totals, scope), ..Audit::default() };
+    let comparable = audit.unaudited.is_empty();
+    let unseeded = totals.counter(Counter::SeedMapFull);
+    let unfollowed = unseeded + totals.counter(Counter::UnknownSocket);
+    for namespace in namespaces {
+        let ledger = totals.ledgers.get(&namespace.inode).copied().unwrap_or_default();
+        match readings(namespace) {
+            Ok(readings) => {
+                audit.add_deltas(&readings);
+                if comparable {
+                    let case =
+                        Case { inode: namespace.inode, readings, ledger, counted_at, unseeded, unfollowed };
+                    case.compare(&mut audit);
+                }
+            }
+            Err(why) => audit.unaudited.push(unreadable(namespace.inode, &why, &ledger)),
+        }
+    }
+    for (inode, ledger) in &totals.ledgers {
+        let listed = namespaces.iter().any(|namespace| namespace.inode == *inode);
+        if !listed && *inode != 0 && *ledger != Ledger::default() {
+            audit.unaudited.push(unreadable(*inode, "its counters were not read", ledger));
+        }
+    }
+    audit
+}
+
+/// Why no namespace at all can be compared.
+fn not_comparable(totals: &KernelTotals, scope: &Scope) -> Vec<String> {
+    let mut why = Vec::new();
+    if let Scope::Filtered(filters) = scope {
+        why.push(format!(
+            "the kernel counts whole namespaces, this run only what {filters} selects: nothing to compare with"
+        ));
+    }
+    if totals.ledgers.get(&0).is_some_and(|ledger| *ledger != Ledger::default()) {
+        let count = totals.counter(Counter::NetnsMapFull);
+        why.push(format!(
+            "{count} events could not be put down to a network namespace (there are too many of them): \
+             nothing to compare with"
+        ));
+    }
+    why
+}
+
+fn unreadable(inode: u32, why: &str, ledger: &Ledger) -> String {
+    let exited: u64 = ledger.exited.iter().sum();
+    format!(
+        "namespace {inode}: {why}, so its {} entered and {exited} exited sockets were not compared with the \
+         kernel's counters",
+        ledger.entered
+    )
+}
+
+/// The four snapshots around a run.
+struct Readings {
+    start: [Snapshot; 2],
+    end: [Snapshot; 2],
+}
+
+fn readings(namespace: &Namespace) -> Result<Readings, String> {
+    let start = match &namespace.start {
+        Start::Read { before, after } => [before.clone(), after.clone()],
+        Start::Created => [Snapshot::default(), Snapshot::default()],
+    };
+    match &namespace.end {
+        End::Read { before, after } => Ok(Readings { start, end: [before.clone(), after.clone()] }),
+        End::Gone => Err("it is gone and its counters with it".to_owned()),
+        End::Unreadable(why) => Err(why.clone()),
+    }
+}
+
+impl Readings {
+    /// How much these counters together grew during the run; None when the kernel does not have them all.
+    fn growth(&self, names: &[&str]) -> Option<Interval> {
+        let sum = |snapshot: &Snapshot| names.iter().map(|name| snapshot.tcpext.get(*name).copied()).sum();
+        let end: [Option<u64>; 2] = [sum(&self.end[0]), sum(&self.end[1])];
+        // A namespace that did not exist yet had counted nothing.
+        let start = [sum(&self.start[0]).unwrap_or(0), sum(&self.start[1]).unwrap_or(0)];
+        Some(Interval { low: end[0]?.saturating_sub(start[1]), high: end[1]?.saturating_sub(start[0]) })
+    }
+
+    /// How much these counters together grew between the last two snapshots.
+    fn last_growth(&self, names: &[&str]) -> u64 {
+        let sum =
+            |snapshot: &Snapshot| -> u64 { names.iter().filter_map(|name| snapshot.tcpext.get(*name)).sum() };
+        sum(&self.end[1]).saturating_sub(sum(&self.end[0]))
+    }
+
+    /// How many time-wait sockets there were at the moment of detaching.
+    fn living(&self, counted_at: CountedAt) -> Interval {
+        let (before, after) = (self.end[0].tw, self.end[1].tw);
+        let new = match counted_at {
+            CountedAt::Arming => self.last_growth(&[TW, TW_KILLED]),
+            // Entries are not counted; all that ended and was counted, and what came on top, must have entered.
+            CountedAt::Firing => {
+                after.saturating_sub(before) + self.last_growth(&[TW, TW_KILLED, TW_RECYCLED])
+            }
+        };
+        Interval { low: after.saturating_sub(new).min(before), high: before + new }
+    }
+}
+
+impl Audit {
+    fn add_deltas(&mut self, readings: &Readings) {
+        let [before, _] = &readings.start;
+        let [_, after] = &readings.end;
+        for (name, &end) in &after.tcpext {
+            let start = before.tcpext.get(name).copied().unwrap_or(0);
+            *self.deltas.entry(name.clone()).or_default() += difference(end, start);
+            if name == TW_OVERFLOW {
+                self.overflow += end.saturating_sub(start);
+            }
+        }
+        *self.deltas.entry(SOCKSTAT_TW.to_owned()).or_default() += difference(after.tw, before.tw);
+    }
+}
+
+fn difference(end: u64, start: u64) -> i64 {
+    end.wrapping_sub(start).cast_signed()
+}
+
+/// One namespace's figures from both sides.
+struct Case {
+    inode: u32,
+    readings: Readings,
+    ledger: Ledger,
+    counted_at: CountedAt,
+    /// Sockets of before the start that had no room in the map.
+    unseeded: u64,
+    /// At most so many ends were seen of sockets that nobody followed, so without a reason.
+    unfollowed: u64,
+}
+
+impl Case {
+    fn compare(&self, audit: &mut Audit) {
+        let ledger = &self.ledger;
+        let exited = |reason: ExitReason| ledger.exited[reason as usize];
+        let unreasoned = exited(ExitReason::Unknown) + ledger.untracked + ledger.missed + self.unfollowed;
+        match self.counted_at {
+            CountedAt::Arming => {
+                self.hold(audit, "new time-wait sockets", &[TW, TW_KILLED], ledger.entered, 0);
+            }
+            CountedAt::Firing => {
+                let expired = exited(ExitReason::Expired);
+                self.hold(audit, "time-wait sockets that expired", &[TW, TW_KILLED], expired, unreasoned);
+            }
+        }
+        let reused = exited(ExitReason::Reused);
+        self.hold(audit, "reused time-wait sockets", &[TW_RECYCLED], reused, unreasoned);
+        self.hold_living(audit);
+    }
+
+    /// `ours`, plus at most `hidden` of those that we could not tell, must be what the kernel counted.
+    fn hold(&self, audit: &mut Audit, what: &str, names: &[&str], ours: u64, hidden: u64) {
+        let counters = names.join("+");
+        let Some(kernel) = self.readings.growth(names) else {
+            audit.unaudited.push(format!("namespace {}: this kernel has no counter {counters}", self.inode));
+            return;
+        };
+        if !kernel.meets(ours, ours + hidden) {
+            audit.problems.push(format!(
+                "namespace {}: the kernel counted {kernel} {what} ({counters}), tw-trace {ours}",
+                self.inode
+            ));
+        }
+    }
+
+    fn hold_living(&self, audit: &mut Audit) {
+        let Ledger { seeded, entered, exited, untracked, missed, rearms: _ } = self.ledger;
+        let ended = exited.iter().sum::<u64>() + untracked + missed;
+        let kernel = self.readings.living(self.counted_at);
+        let ours = (seeded + entered).checked_sub(ended);
+        if !ours.is_some_and(|ours| kernel.meets(ours, ours + untracked + self.unseeded)) {
+            audit.problems.push(format!(
+                "namespace {}: at the end the kernel had {kernel} living time-wait sockets (sockstat tw), \
+                 tw-trace {seeded} seeded + {entered} entered - {ended} ended or lost",
+                self.inode
+            ));
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The figures of made-up runs, and that every imbalance is found.
+
+use std::collections::BTreeMap;
+
+use tw_trace_common::config::Ledger;
+
+use super::*;
+use crate::made_up::{self, Random, SECOND, START, TICK_NS};
+
+fn totals(ledger: Ledger, live: u64) -> KernelTotals {
+    KernelTotals {
+        ledgers: [(1, ledger)].into(),
+        live,
+        from_mono_ns: START,
+        to_mono_ns: START + 90 * SECOND,
+        ..KernelTotals::default()
+    }
+}
+
+fn exited(reason: ExitReason, count: u64) -> [u64; 8] {
+    let mut exited = [0; 8];
+    exited[reason as usize] = count;
+    exited
+}
+
+#[test]
+fn a_run_adds_up() {
+    let mut collector = Collector::new(TICK_NS);
+    let mut totals = totals(
+        Ledger { seeded: 1, entered: 2, exited: exited(ExitReason::Expired, 1), ..Ledger::default() },
+        2,
+    );
+    for record in made_up::one_of_each() {
+        collector.observe(&record);
+        totals.counters[counters_of(record.kind()).0 as usize] += 1;
+    }
+    let summary = collector.finish(&totals, Audit::default());
+    assert!(summary.balanced, "{:?}", summary.unbalanced);
+    assert_eq!(
+        summary.duration.map(|d| (d.count, d.min_ns, d.max_ns)),
+        Some((1, 61_923_000_000, 61_923_000_000))
+    );
+    assert_eq!((summary.elapsed_ns, summary.lost, summary.overflow), (90 * SECOND, 0, 1));
+    assert_eq!(summary.expired[0].timeout_ns(), 60 * SECOND);
+    assert_eq!(summary.owners.named, [(made_up::owner().comm, 1)]);
+}
+
+#[test]
+fn losses_that_were_counted_add_up_but_are_told() {
+    let collector = Collector::new(TICK_NS);
+    let mut totals = totals(Ledger { entered: 5, untracked: 2, missed: 1, ..Ledger::default() }, 2);
+    totals.counters[Counter::MadeState as usize] = 512;
+    totals.counters[Counter::RingState as usize] = 512;
+    totals.counters[Counter::TwMapFull as usize] = 2;
+    totals.counters[Counter::ExitMissed as usize] = 1;
+    totals.counters[Counter::HiddenRearm as usize] = 9;
+    let summary = collector.finish(&totals, Audit::default());
+    assert!(summary.balanced, "{:?}", summary.unbalanced);
+    assert_eq!((summary.lost, summary.sockets.lost), (515, 3));
+    assert_eq!(
+        summary.lost_by,
+        [(Counter::RingState, 512), (Counter::TwMapFull, 2), (Counter::ExitMissed, 1)]
+    );
+    assert_eq!(summary.notes, [(Counter::HiddenRearm, 9)]);
+}
+
+#[test]
+fn an_audit_problem_unbalances() {
+    let audit = Audit { problems: vec!["a problem".into()], ..Audit::default() };
+    let summary = Collector::new(TICK_NS).finish(&KernelTotals::default(), audit);
+    assert!(!summary.balanced);
+    assert_eq!(summary.unbalanced, ["a problem"]);
+}
+
+#[test]
+fn an_end_that_arrived_must_have_been_counted() {
+    let mut collector = Collector::new(TICK_NS);
+    collector.observe(&Record::TwExit(made_up::early_exit(ExitReason::Reused, SECOND)));
+    let mut totals =
+        totals(Ledger { entered: 1, exited: exited(ExitReason::Expired, 1), ..Ledger::default() }, 0);
+    totals.counters[Counter::MadeTwExit as usize] = 1;
+    let summary = collector.finish(&totals, Audit::default());
+    assert_eq!(
+        summary.unbalanced,
+        ["1 tw_exit records arrived with the reason reused, but only 0 such ends were counted"]
+    );
+}
+
+#[test]
+fn time_in_fin_wait2_is_not_time_in_time_wait() {
+    let mut collector = Collector::new(TICK_NS);
+    collector.observe(&Record::TwExit(TwExit {
+        substate: Substate::FinWait2 as u8,
+        duration_ns: 0,
+        fin_wait2_ns: 5 * SECOND,
+        ..made_up::early_exit(ExitReason::Rst, 0)
+    }));
+    collector.observe(&Record::TwExit(TwExit {
+        duration_ns: NONE_NS,
+        since_arming_ns: NONE_NS,
+        fin_wait2_ns: NONE_NS,
+        ..made_up::exit()
+    }));
+    let summary = collector.finish(&KernelTotals::default(), Audit::default());
+    assert_eq!(summary.duration, None);
+    assert_eq!(summary.fin_wait2.map(|d| (d.count, d.max_ns)), Some((1, 5 * SECOND)));
+}
+
+/// A random run that adds up.
+fn random_run(random: &mut Random) -> (Collector, KernelTotals) {
+    let mut collector = Collector::new(TICK_NS);
+    let mut ledgers = BTreeMap::new();
+    let mut all = KernelTotals::default();
+    for inode in 1..=1 + random.below(3) as u32 {
+        let mut ledger = Ledger { seeded: random.below(9), ..Ledger::default() };
+        ledger.exited = std::array::from_fn(|_| random.below(9));
+        ledger.untracked = random.below(3);
+        ledger.missed = random.below(3);
+        let live = random.below(20) + ledger.seeded;
+        all.live += live;
+        ledger.entered =
+            ledger.exited.iter().sum::<u64>() + ledger.untracked + ledger.missed + live - ledger.seeded;
+        ledgers.insert(inode, ledger);
+    }
+    all.ledgers = ledgers;
+    for (reason, count) in all.sum().exited.into_iter().enumerate() {
+        for _ in 0..count {
+            let exit = made_up::early_exit(ExitReason::ALL[reason], random.below(60 * SECOND));
+            all.counters[Counter::MadeTwExit as usize] += 1;
+            if random.below(4) == 0 {
+                all.counters[Counter::RingTwExit as usize] += 1;
+            } else {
+                collector.observe(&Record::TwExit(exit));
+            }
+        }
+    }
+    (collector, all)
+}
+
+#[test]
+fn random_runs_add_up_and_one_off_anywhere_does_not() {
+    let mut random = Random::new(3);
+    for _ in 0..5 {
+        let (collector, totals) = random_run(&mut random);
+        assert_eq!(collector.finish(&totals, Audit::default()).unbalanced, Vec::<String>::new());
+        let falsify: [fn(&mut KernelTotals, &mut Ledger); 9] = [
+            |_, ledger| ledger.seeded += 1,
+            |_, ledger| ledger.entered += 1,
+            |_, ledger| ledger.exited[ExitReason::Killed as usize] += 1,
+            |_, ledger| ledger.untracked += 1,
+            |_, ledger| ledger.missed += 1,
+            |totals, _| totals.live += 1,
+            |totals, _| totals.counters[Counter::MadeTwExit as usize] += 1,
+            |totals, _| totals.counters[Counter::RingTwExit as usize] += 1,
+            |totals, _| totals.counters[Counter::RingState as usize] += 1,
+        ];
+        for (index, falsify) in falsify.iter().enumerate() {
+            let mut wrong = totals.clone();
+            let mut ledger = wrong.ledgers[&1];
+            falsify(&mut wrong, &mut ledger);
+            wrong.ledgers.insert(1, ledger);
+            assert!(!collector.finish(&wrong, Audit::default()).balanced, "falsification {index}");
+        }
+    }
+}
