@@ -2,3 +2,22 @@
 //! attach → hook → maps and ring buffer → source → decode → collector → sink.
 //!
 //! Not a library for others: nothing here is kept stable.
+
+pub mod audit;
+pub mod cli;
+pub mod cmd;
+pub mod collector;
+pub mod decode;
+pub mod exit;
+pub mod filter;
+pub mod header;
+pub mod kernel;
+pub mod run;
+pub mod sink;
+pub mod source;
+pub mod summary;
+pub mod warning;
+
+#[cfg(test)]
+#[path = "../tests/common/records.rs"]
+mod made_up;

@@ -1,1 +1,18 @@
-fn main() {}
+//! tw-trace shows what the Linux kernel really does with TCP connections after close().
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tw_trace::{
+    cli::{Cli, Command},
+    cmd, exit,
+};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match &cli.command {
+        Command::Trace(args) => cmd::trace::trace(args),
+        Command::Doctor(args) => cmd::doctor::doctor(args),
+    };
+    exit::code(&result)
+}

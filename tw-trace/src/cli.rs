@@ -1,0 +1,266 @@
+//! The command line: one place for every option, its help, and what is refused before anything is looked at.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use tw_trace_common::{
+    event::Kind,
+    state::{ExitReason, TcpState},
+};
+
+use crate::{filter::End, kernel::plan::Backend};
+
+/// Shows what the Linux kernel really does with TCP connections after close().
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+    /// Tell more on stderr; with a debug build of the kernel side, its log too
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// One line per event, as it happens
+    Trace(Box<TraceArgs>),
+    /// What this kernel supports, and what its TCP settings really do to TIME_WAIT
+    Doctor(DoctorArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct TraceArgs {
+    /// Kinds of events to tell [default: all]
+    #[arg(long, value_name = "KIND,…", value_delimiter = ',', value_parser = kind)]
+    pub events: Vec<Kind>,
+    #[command(flatten)]
+    pub output: OutputArgs,
+    #[command(flatten)]
+    pub run: RunArgs,
+    #[command(flatten)]
+    pub filters: FilterArgs,
+    #[command(flatten)]
+    pub sizes: SizeArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// One JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+    /// Read the kernel's types from FILE instead of /sys/kernel/btf/vmlinux
+    #[arg(long, value_name = "FILE")]
+    pub btf: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub struct OutputArgs {
+    /// One JSON object a line: a header, the events, a summary
+    #[arg(long)]
+    pub json: bool,
+    /// No summary at the end
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Run")]
+pub struct RunArgs {
+    /// Stop after this long, like 30s or 5min [default: until Ctrl-C]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub duration: Option<Duration>,
+    /// Stop after N events
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+    /// How to reach the kernel; auto takes the first of fentry, kprobe, tracepoint that works here
+    #[arg(long, value_name = "BACKEND", default_value = "auto")]
+    pub backend: BackendChoice,
+    /// Read the kernel's types from FILE instead of /sys/kernel/btf/vmlinux
+    #[arg(long, value_name = "FILE")]
+    pub btf: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BackendChoice {
+    Auto,
+    Fentry,
+    Kprobe,
+    Tracepoint,
+}
+
+impl BackendChoice {
+    /// The backend that was forced, if one was.
+    pub const fn forced(self) -> Option<Backend> {
+        match self {
+            Self::Auto => None,
+            Self::Fentry => Some(Backend::Fentry),
+            Self::Kprobe => Some(Backend::Kprobe),
+            Self::Tracepoint => Some(Backend::Tracepoint),
+        }
+    }
+}
+
+/// Every filter given must match.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Filters (all given ones must match)")]
+pub struct FilterArgs {
+    /// Connections of the process with this id
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    pub pid: Option<u32>,
+    /// Connections of tasks with this name (at most 15 bytes)
+    #[arg(long, value_name = "NAME", value_parser = comm)]
+    pub comm: Option<String>,
+    /// Connections of this cgroup: a path like /system.slice/x.service, or a numeric id
+    #[arg(long, value_name = "CGROUP")]
+    pub cgroup: Option<String>,
+    /// Connections of this network namespace: an inode, a name as in `ip netns`, or a path
+    #[arg(long, value_name = "INODE|NAME|PATH")]
+    pub netns: Option<String>,
+    /// Local address, prefix or port: 10.0.0.1, 10.0.0.0/8:443, [2001:db8::/32]:443, :443
+    #[arg(long, value_name = "ADDR[/LEN][:PORT]")]
+    pub local: Option<End>,
+    /// Remote address, prefix or port, written like --local
+    #[arg(long, value_name = "ADDR[/LEN][:PORT]")]
+    pub remote: Option<End>,
+    /// Local or remote port
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+    /// Address family of the socket (a v4-mapped connection is 6, as in ss)
+    #[arg(long, value_name = "4|6")]
+    pub family: Option<Family>,
+    /// Changes from or to this state; TIME_WAIT and FIN_WAIT2 also take the time-wait events
+    #[arg(long, value_name = "STATE,…", value_delimiter = ',', value_parser = state)]
+    pub state: Vec<TcpState>,
+    /// Ends of time-wait sockets for this reason
+    #[arg(long, value_name = "REASON,…", value_delimiter = ',', value_parser = reason)]
+    pub reason: Vec<ExitReason>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Family {
+    #[value(name = "4")]
+    V4,
+    #[value(name = "6")]
+    V6,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Sizes")]
+pub struct SizeArgs {
+    /// Ring buffer between kernel and user space; rounded up to a power of two
+    #[arg(long, value_name = "SIZE", default_value = "32MiB", value_parser = bytes)]
+    pub ring_size: u32,
+    /// Time-wait sockets followed at once
+    #[arg(long, value_name = "N", default_value_t = 1 << 20, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_time_waits: u32,
+    /// Full sockets followed at once
+    #[arg(long, value_name = "N", default_value_t = 1 << 19, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_sockets: u32,
+}
+
+fn kind(name: &str) -> Result<Kind, String> {
+    Kind::ALL
+        .iter()
+        .copied()
+        .find(|kind| kind.name() == name)
+        .ok_or_else(|| format!("there is no such event; known: {}", names(Kind::ALL, |kind| kind.name())))
+}
+
+fn state(name: &str) -> Result<TcpState, String> {
+    match TcpState::from_name(name) {
+        Some(TcpState::NewSynRecv | TcpState::BoundInactive) => {
+            Err("no socket ever changes to or from this state, so nothing would be told".to_owned())
+        }
+        Some(state) => Ok(state),
+        None => Err(format!(
+            "there is no such TCP state; known: {}",
+            names(&TcpState::ALL[..11], |state| state.name())
+        )),
+    }
+}
+
+fn reason(name: &str) -> Result<ExitReason, String> {
+    ExitReason::from_name(name).ok_or_else(|| {
+        format!("there is no such reason; known: {}", names(ExitReason::ALL, |reason| reason.name()))
+    })
+}
+
+fn names<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str) -> String {
+    all.iter().map(|one| name(*one)).collect::<Vec<_>>().join(", ")
+}
+
+/// A task's name is cut by the kernel to 15 bytes: a longer one would match nothing.
+fn comm(name: &str) -> Result<String, String> {
+    match name.len() {
+        0 => Err("a task's name is not empty".to_owned()),
+        1..=15 => Ok(name.to_owned()),
+        _ => Err(format!("the kernel keeps 15 bytes of a task's name; use --comm {}", truncated(name, 15))),
+    }
+}
+
+fn truncated(text: &str, bytes: usize) -> &str {
+    let mut end = bytes.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration =
+        humantime::parse_duration(text).map_err(|error| format!("{error}; write it like 30s, 5min or 1h"))?;
+    if duration.is_zero() { Err("a run takes longer than that".to_owned()) } else { Ok(duration) }
+}
+
+/// A size of memory in bytes, rounded up to a power of two of at least a page.
+fn bytes(text: &str) -> Result<u32, String> {
+    const WRITE: &str = "write it like 64KiB or 32MiB";
+    const LARGEST: u64 = 1 << 30;
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number: u64 = text[..digits].parse().map_err(|_| WRITE.to_owned())?;
+    let unit: u64 = match text[digits..].trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        _ => return Err(WRITE.to_owned()),
+    };
+    match number.checked_mul(unit) {
+        Some(size @ 1..=LARGEST) => {
+            u32::try_from(size.max(4096).next_power_of_two()).map_err(|_| "at most 1GiB".to_owned())
+        }
+        _ => Err("it must be from 1 byte to 1GiB".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_become_powers_of_two() {
+        assert_eq!(bytes("64KiB"), Ok(65536));
+        assert_eq!(bytes("100k"), Ok(131_072));
+        assert_eq!(bytes("1"), Ok(4096));
+        assert_eq!(bytes("1g"), Ok(1 << 30));
+        assert!(bytes("2G").is_err() && bytes("0").is_err() && bytes("x").is_err() && bytes("1TB").is_err());
+    }
+
+    #[test]
+    fn what_can_match_nothing_is_refused() {
+        assert!(state("new_syn_recv").unwrap_err().contains("nothing would be told"));
+        assert!(state("TIMEWAIT").unwrap_err().contains("TIME_WAIT"));
+        assert!(comm("a-name-of-16-byt").unwrap_err().contains("--comm a-name-of-16-by"));
+        assert!(reason("gone").unwrap_err().contains("netns_gone"));
+        assert!(duration("0s").is_err());
+    }
+}

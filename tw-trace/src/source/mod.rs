@@ -1,0 +1,3 @@
+//! Where records come from: the running kernel, later a recording.
+
+pub mod live;
