@@ -2,6 +2,8 @@
 
 use core::mem::size_of;
 
+use crate::event::Owner;
+
 /// How a frame of the kernel stack at an early end is read. The number is the index into the `CALLERS` global.
 ///
 /// Ranges are of kernel text, from kallsyms; an absent symbol is the empty range.
@@ -43,7 +45,7 @@ impl CallerRange {
 pub const CALLER_RANGES: usize = 20;
 
 /// Kernel stack frames that are looked at.
-pub const STACK_FRAMES: usize = 12;
+pub const STACK_FRAMES: usize = 16;
 
 /// Settings of one run. Zero-valued filters match everything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,12 +58,14 @@ pub struct Config {
     pub filter: Filter,
     /// Mask of `Kind::bit` to be streamed.
     pub stream: u16,
-    pub spare: [u16; 3],
+    pub spare: u16,
+    /// Number of places in the `SOCKETS` map, a power of two, less one.
+    pub socket_mask: u32,
 }
 
 impl Config {
     pub const ZERO: Self =
-        Self { tick_ns: 0, tw_timer_handler: 0, filter: Filter::NONE, stream: 0, spare: [0; 3] };
+        Self { tick_ns: 0, tw_timer_handler: 0, filter: Filter::NONE, stream: 0, spare: 0, socket_mask: 0 };
 }
 
 /// Filters that the kernel side applies. A bit of `active` tells which are set.
@@ -73,7 +77,10 @@ pub struct Filter {
     pub local: Endpoint,
     pub remote: Endpoint,
     pub pid: u32,
+    /// Inode of the network namespace.
     pub netns: u32,
+    /// Its cookie, which is never used again; zero where it is not known.
+    pub net_cookie: u64,
     pub family: u16,
     /// Local or remote port.
     pub port: u16,
@@ -94,6 +101,7 @@ impl Filter {
         remote: Endpoint::ANY,
         pid: 0,
         netns: 0,
+        net_cookie: 0,
         family: 0,
         port: 0,
         states: 0,
@@ -128,11 +136,13 @@ pub struct Endpoint {
     pub mask: [u8; 16],
     /// Zero matches every port.
     pub port: u16,
-    pub spare: [u16; 3],
+    /// The address family it takes: IPv6 prefixes like ::/0 must not take IPv4; zero takes both.
+    pub family: u16,
+    pub spare: [u16; 2],
 }
 
 impl Endpoint {
-    pub const ANY: Self = Self { addr: [0; 16], mask: [0; 16], port: 0, spare: [0; 3] };
+    pub const ANY: Self = Self { addr: [0; 16], mask: [0; 16], port: 0, family: 0, spare: [0; 2] };
 }
 
 /// Bits of [`Filter::active`].
@@ -153,6 +163,31 @@ pub mod filter_bits {
     pub const CONN: u32 = NETNS | LOCAL | REMOTE | PORT | FAMILY;
 }
 
+/// A living time-wait socket as the kernel side follows it: the value of the `TIME_WAITS` map.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct TimeWait {
+    pub cookie: u64,
+    /// Start of the mini-socket; zero for a seeded one.
+    pub began_ns: u64,
+    /// Start of TIME_WAIT proper; zero while in FIN_WAIT2, and where unknown.
+    pub entered_ns: u64,
+    /// The last arming; zero where unknown.
+    pub armed_ns: u64,
+    /// `timer_list.expires` as that arming left it.
+    pub armed_expires: u64,
+    /// Cookie of the network namespace (or its inode): the key of its ledger.
+    pub net: u64,
+    pub owner: Owner,
+    pub timeout_jiffies: u32,
+    pub rearms: u32,
+    pub netns: u32,
+    pub substate: u8,
+    /// Bits of `exit_flags`.
+    pub flags: u8,
+    pub spare: u16,
+}
+
 /// The socket ledger of one network namespace, kept per CPU in the kernel:
 /// `seeded + entered = exited + live + lost`, where lost is `untracked + missed`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -168,12 +203,30 @@ pub struct Ledger {
     /// Followed, but the end was not seen.
     pub missed: u64,
     pub rearms: u64,
+    /// Ends and re-arms of sockets that were not being followed.
+    pub unknown: u64,
+    /// Inode of the namespace; the map's key is its cookie, as the kernel uses inodes again at once.
+    pub inode: u64,
 }
 
 impl Ledger {
-    pub const ZERO: Self = Self { seeded: 0, entered: 0, exited: [0; 8], untracked: 0, missed: 0, rearms: 0 };
+    pub const ZERO: Self = Self {
+        seeded: 0,
+        entered: 0,
+        exited: [0; 8],
+        untracked: 0,
+        missed: 0,
+        rearms: 0,
+        unknown: 0,
+        inode: 0,
+    };
 
-    /// Field by field.
+    /// Whether anything was booked in it.
+    pub fn is_used(&self) -> bool {
+        Self { inode: 0, ..*self } != Self::ZERO
+    }
+
+    /// Field by field; the inode is that of the first that has one.
     pub fn plus(&self, other: &Self) -> Self {
         Self {
             seeded: self.seeded + other.seeded,
@@ -182,6 +235,8 @@ impl Ledger {
             untracked: self.untracked + other.untracked,
             missed: self.missed + other.missed,
             rearms: self.rearms + other.rearms,
+            unknown: self.unknown + other.unknown,
+            inode: if self.inode == 0 { other.inode } else { self.inode },
         }
     }
 }
@@ -189,7 +244,8 @@ impl Ledger {
 const _: () = {
     assert!(size_of::<CallerRange>() == 24);
     assert!(size_of::<Endpoint>() == 40);
-    assert!(size_of::<Filter>() == 8 + 16 + 80 + 8 + 8 + 8);
+    assert!(size_of::<Filter>() == 8 + 16 + 80 + 8 + 8 + 8 + 8);
     assert!(size_of::<Config>() == 16 + size_of::<Filter>() + 8);
-    assert!(size_of::<Ledger>() == 13 * 8);
+    assert!(size_of::<TimeWait>() == 6 * 8 + 32 + 4 * 4);
+    assert!(size_of::<Ledger>() == 15 * 8);
 };

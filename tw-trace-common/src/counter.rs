@@ -57,7 +57,7 @@ counters! {
     UnknownSocket = 13 => "unknown_socket", Note, "ends and re-arms of time-wait sockets that were not being followed";
     SocketMapFull = 14 => "socket_map_full", Note, "sockets without dwell time or owner: their map was full";
     NetnsMapFull = 15 => "netns_map_full", Note, "events counted under no network namespace: their map was full";
-    StackMissing = 16 => "stack_missing", Note, "early ends without a reason: the kernel gave no stack";
+    StackMissing = 16 => "stack_missing", Note, "time-wait timers taken off the wheel for an unknown reason: the kernel gave no stack";
     HiddenRearm = 17 => "rearm_in_slot", Note, "re-arms into the same wheel slot: the kernel fires no timer event for them, told at the exit";
     EndedBeforeSeed = 18 => "ended_before_seed", Note, "time-wait sockets that ended before they could be seeded";
     Recursion = 19 => "recursion", LostRecord, "events lost: the kernel does not run a program inside itself";

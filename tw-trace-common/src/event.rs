@@ -215,6 +215,8 @@ pub mod exit_flags {
     /// At least one re-arm went into the same wheel slot and was only found at the exit: `rearms` is a
     /// lower bound, the last arming is known to a jiffy.
     pub const HIDDEN_REARM: u8 = 2;
+    /// The change to TIME_WAIT was such a re-arm: its time is known to a jiffy.
+    pub const HIDDEN_FLIP: u8 = 4;
 }
 
 /// `inet_twsk_alloc` gave no mini-socket: the connection skipped TIME_WAIT.

@@ -77,6 +77,8 @@ fields! {
     timer_function: "timer_list"."function", 8, Need::Required;
     timer_flags: "timer_list"."flags", 4, Need::Required;
     net_inum: "net"."ns.inum", 4, Need::Required;
+    net_cookie: "net"."net_cookie", 8,
+        Need::Optional("which of two network namespaces an inode meant, when it was used again (Linux 5.12)");
 }
 
 #[cfg(test)]
@@ -91,7 +93,7 @@ mod tests {
         }
         let offsets = Offsets::from_slots(slots);
         assert_eq!(offsets.skc_daddr, 0);
-        assert_eq!(usize::from(offsets.net_inum), FIELDS.len() - 1);
+        assert_eq!(usize::from(offsets.net_cookie), FIELDS.len() - 1);
         assert_eq!(size_of::<Offsets>(), 2 * FIELDS.len());
     }
 }

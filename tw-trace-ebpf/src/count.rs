@@ -10,30 +10,35 @@ static EMPTY: Ledger = Ledger::ZERO;
 #[inline(always)]
 pub(crate) fn count(counter: Counter) {
     if let Some(value) = COUNTERS.get_ptr_mut(counter as u32) {
-        // SAFETY: a map value of this CPU; programs of one CPU do not interrupt each other on these paths.
+        // SAFETY: a map value of this CPU. A timer event in a softirq may interrupt a state change in process
+        // context, but the two count different things.
         unsafe { *value += 1 }
     }
 }
 
-/// Books a change in the ledger of a network namespace; under inode 0 when there are too many of them.
+/// Books a change in the ledger of a network namespace, named by its key and inode; under key 0 when there are
+/// too many of them.
 #[inline(always)]
-pub(crate) fn book(netns: u32, change: impl FnOnce(&mut Ledger)) {
-    if let Some(ledger) = LEDGERS.get_ptr_mut(netns) {
+pub(crate) fn book(net: u64, inode: u32, change: impl FnOnce(&mut Ledger)) {
+    let change = |ledger: *mut Ledger| {
         // SAFETY: as in `count`.
-        change(unsafe { &mut *ledger });
+        let ledger = unsafe { &mut *ledger };
+        ledger.inode = u64::from(inode);
+        change(ledger);
+    };
+    if let Some(ledger) = LEDGERS.get_ptr_mut(net) {
+        change(ledger);
         return;
     }
     // Another CPU may be first; then this insertion fails and the entry is there all the same.
     let empty: &Ledger = &EMPTY;
-    let _ = LEDGERS.insert(netns, empty, u64::from(aya_ebpf::bindings::BPF_NOEXIST));
-    if let Some(ledger) = LEDGERS.get_ptr_mut(netns) {
-        // SAFETY: as in `count`.
-        change(unsafe { &mut *ledger });
+    let _ = LEDGERS.insert(net, empty, u64::from(aya_ebpf::bindings::BPF_NOEXIST));
+    if let Some(ledger) = LEDGERS.get_ptr_mut(net) {
+        change(ledger);
         return;
     }
     count(Counter::NetnsMapFull);
     if let Some(ledger) = LEDGERS.get_ptr_mut(0) {
-        // SAFETY: as in `count`.
-        change(unsafe { &mut *ledger });
+        change(ledger);
     }
 }

@@ -2,10 +2,13 @@
 
 use tw_trace_common::{
     config::{Endpoint, filter_bits as bit},
-    event::{AF_INET, Conn, Owner},
+    event::{AF_INET, Owner},
 };
 
-use crate::globals::{CONFIG, load};
+use crate::{
+    globals::{CONFIG, load},
+    maps::Scratch,
+};
 
 /// One of the filters, as user space set it.
 macro_rules! filter {
@@ -21,15 +24,17 @@ fn is_active(bits: u32) -> bool {
 
 /// Whether the connection is one of those asked for.
 #[inline(always)]
-pub(crate) fn conn_matches(conn: &Conn) -> bool {
+pub(crate) fn conn_matches(scratch: &Scratch) -> bool {
+    let conn = &scratch.conn;
     if !is_active(bit::CONN) {
         return true;
     }
-    (!is_active(bit::NETNS) || conn.netns == filter!(netns))
+    (!is_active(bit::NETNS) || netns_matches(scratch))
         && (!is_active(bit::FAMILY) || conn.family == filter!(family))
         && (!is_active(bit::PORT) || conn.lport == filter!(port) || conn.rport == filter!(port))
-        && (!is_active(bit::LOCAL) || end_matches(&filter!(local), &conn.laddr, conn.lport, conn.family))
-        && (!is_active(bit::REMOTE) || end_matches(&filter!(remote), &conn.raddr, conn.rport, conn.family))
+        && (!is_active(bit::LOCAL) || end_matches(&CONFIG.filter.local, &conn.laddr, conn.lport, conn.family))
+        && (!is_active(bit::REMOTE)
+            || end_matches(&CONFIG.filter.remote, &conn.raddr, conn.rport, conn.family))
 }
 
 /// Whether the owner is one of those asked for; an unknown owner is not.
@@ -56,7 +61,13 @@ pub(crate) fn reason_matches(reason: u8) -> bool {
 }
 
 #[inline(always)]
-fn end_matches(want: &Endpoint, addr: &[u8; 16], port: u16, family: u16) -> bool {
+fn netns_matches(scratch: &Scratch) -> bool {
+    let cookie = filter!(net_cookie);
+    scratch.conn.netns == filter!(netns) && (cookie == 0 || scratch.net == cookie)
+}
+
+#[inline(always)]
+fn end_matches(want: &'static Endpoint, addr: &[u8; 16], port: u16, family: u16) -> bool {
     let addr = if family == AF_INET {
         // v4-mapped, as user space writes IPv4 filters.
         let [first, _] = halves(addr);
@@ -64,8 +75,12 @@ fn end_matches(want: &Endpoint, addr: &[u8; 16], port: u16, family: u16) -> bool
     } else {
         halves(addr)
     };
-    let (mask, wanted) = (halves(&want.mask), halves(&want.addr));
-    (want.port == 0 || want.port == port) && addr[0] & mask[0] == wanted[0] && addr[1] & mask[1] == wanted[1]
+    let (want_port, want_family) = (load(&want.port), load(&want.family));
+    let (mask, wanted) = (halves(&load(&want.mask)), halves(&load(&want.addr)));
+    (want_port == 0 || want_port == port)
+        && (want_family == 0 || want_family == family)
+        && addr[0] & mask[0] == wanted[0]
+        && addr[1] & mask[1] == wanted[1]
 }
 
 /// Sixteen bytes as two words in memory order, for comparison only.

@@ -12,6 +12,8 @@ mod attach {
     pub(crate) mod trace_event;
 }
 mod hook {
+    pub(crate) mod dated;
+    pub(crate) mod seed;
     pub(crate) mod set_state;
     pub(crate) mod time_wait;
     pub(crate) mod timer;
@@ -22,6 +24,7 @@ mod filter;
 mod globals;
 mod maps;
 mod sock;
+mod sockets;
 mod stack;
 
 #[panic_handler]

@@ -1,12 +1,11 @@
 //! Every map. Sizes are defaults; user space sets them before loading.
 
 use aya_ebpf::{
-    bindings::BPF_F_NO_PREALLOC,
     macros::map,
-    maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf},
 };
 use tw_trace_common::{
-    config::{Cell, Ledger},
+    config::{Cell, Ledger, STACK_FRAMES, TimeWait},
     counter,
     event::{Conn, Owner},
 };
@@ -17,17 +16,22 @@ use crate::sock::Common;
 #[map]
 pub(crate) static RING: RingBuf = RingBuf::with_byte_size(32 << 20, 0);
 
-/// Full sockets by cookie: the state they are in, since when, and whose they are.
+/// Full sockets: see `sockets`.
 #[map]
-pub(crate) static SOCKETS: HashMap<u64, Socket> = HashMap::with_max_entries(1 << 19, BPF_F_NO_PREALLOC);
+pub(crate) static SOCKETS: Array<Socket> = Array::with_max_entries(1 << 17, 0);
 
-/// Living time-wait sockets by address, from the first arming (or the seeding) to the end.
+/// Full sockets that outlived their place among the others. The least recently used go first: those whose end
+/// was missed.
 #[map]
-pub(crate) static TIME_WAITS: HashMap<u64, TimeWait> = HashMap::with_max_entries(1 << 20, BPF_F_NO_PREALLOC);
+pub(crate) static OLD_SOCKETS: LruHashMap<u64, Socket> = LruHashMap::with_max_entries(1 << 14, 0);
 
-/// The socket ledger of each network namespace, by inode.
+/// Living time-wait sockets by address, preallocated (user space: `kernel/sizing.rs`), from the first arming (or the seeding) to the end.
 #[map]
-pub(crate) static LEDGERS: PerCpuHashMap<u32, Ledger> = PerCpuHashMap::with_max_entries(1024, 0);
+pub(crate) static TIME_WAITS: HashMap<u64, TimeWait> = HashMap::with_max_entries(1 << 16, 0);
+
+/// The socket ledger of each network namespace, by cookie (by inode where the kernel has no cookies).
+#[map]
+pub(crate) static LEDGERS: PerCpuHashMap<u64, Ledger> = PerCpuHashMap::with_max_entries(1024, 0);
 
 /// `tw_trace_common::counter`.
 #[map]
@@ -57,30 +61,13 @@ pub(crate) fn set_cell(cell: Cell, value: u64) {
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct Socket {
+    /// Zero when the place is free.
+    pub(crate) cookie: u64,
     pub(crate) since_ns: u64,
     pub(crate) owner: Owner,
-}
-
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub(crate) struct TimeWait {
-    pub(crate) cookie: u64,
-    /// Start of the mini-socket; zero for a seeded one.
-    pub(crate) began_ns: u64,
-    /// Start of TIME_WAIT proper; zero while in FIN_WAIT2, and for a seeded one.
-    pub(crate) entered_ns: u64,
-    /// The last arming that fired an event; zero for a seeded one.
-    pub(crate) armed_ns: u64,
-    /// `timer_list.expires` as that arming left it.
-    pub(crate) armed_expires: u64,
-    pub(crate) owner: Owner,
-    pub(crate) timeout_jiffies: u32,
-    pub(crate) rearms: u32,
-    pub(crate) netns: u32,
-    pub(crate) substate: u8,
-    /// Bits of `exit_flags`.
-    pub(crate) flags: u8,
-    pub(crate) spare: u16,
+    /// The state it has been in since: a change that was missed must not lend its time to another.
+    pub(crate) state: u8,
+    pub(crate) spare: [u8; 7],
 }
 
 /// Room for what would not fit on the 512 bytes of stack, one per kind of program, because a softirq may
@@ -112,8 +99,11 @@ pub(crate) struct Scratch {
     /// A copy of the beginning of a `struct sock_common`.
     pub(crate) common: Common,
     pub(crate) conn: Conn,
+    /// Cookie of the network namespace, or its inode where the kernel has no cookies.
+    pub(crate) net: u64,
     pub(crate) owner: Owner,
     pub(crate) time_wait: TimeWait,
+    pub(crate) frames: [u64; STACK_FRAMES],
 }
 
 /// What one CPU remembers from one event to the next.
@@ -125,4 +115,8 @@ pub(crate) struct Cpu {
     pub(crate) child_ns: u64,
     /// Where the head of the list of timers being fired lies (`timer_list.entry.pprev` of the first).
     pub(crate) firing_head: u64,
+    /// The time-wait timer that is being restarted: its start event follows at once, under the same lock.
+    pub(crate) rearming: u64,
+    /// A state change is being told. Kernels before 6.1 let a softirq's interrupt it by one of its own.
+    pub(crate) telling_state: u64,
 }

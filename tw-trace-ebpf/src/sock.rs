@@ -96,7 +96,13 @@ pub(crate) fn read_conn<M: Memory>(sk: u64, scratch: &mut Scratch) -> bool {
     conn.lport = M::common(sk, copy, offset!(skc_num));
     conn.rport = u16::from_be(M::common(sk, copy, offset!(skc_dport)));
     conn.family = M::common(sk, copy, offset!(skc_family));
-    conn.netns = M::read(M::common(sk, copy, offset!(skc_net)), offset!(net_inum));
+    let net: u64 = M::common(sk, copy, offset!(skc_net));
+    conn.netns = M::read(net, offset!(net_inum));
+    scratch.net = if offset!(net_cookie) == ABSENT as usize {
+        u64::from(conn.netns)
+    } else {
+        M::read(net, offset!(net_cookie))
+    };
     match conn.family {
         AF_INET => {
             conn.laddr = v4(M::common(sk, copy, offset!(skc_rcv_saddr)));

@@ -26,7 +26,7 @@ pub(crate) unsafe extern "C" fn iter_tcp(ctx: *const IterTcp) -> i32 {
     // SAFETY: the kernel's context.
     let sk = unsafe { (*ctx).sk_common };
     if !sk.is_null() && sock::state(sk as u64) == TcpState::TimeWait as u8 {
-        hook::time_wait::seeded(sk as u64);
+        hook::seed::seeded(sk as u64);
     }
     0
 }

@@ -10,8 +10,9 @@ use tw_trace_common::{
 use crate::{
     count::count,
     emit, filter, globals,
-    maps::{CPU, Place, SOCKETS, Socket},
+    maps::{CPU, Place},
     sock::{self, Memory},
+    sockets,
 };
 
 const IPPROTO_TCP: u16 = 6;
@@ -27,7 +28,7 @@ const LAST_ACK: u8 = TcpState::LastAck as u8;
 /// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`.
 ///
 /// `cookie` is zero for the child of a listener (LISTEN → SYN_RECV): `inet_csk_clone_lock` gives the child its
-/// own cookie, addresses and ports only after it has set the state.
+/// own cookie only after it has set the state.
 #[inline(always)]
 pub(crate) fn state_changed<M: Memory>(sk: u64, old: u8, new: u8, cookie: u64) {
     if sock::protocol::<M>(sk) != IPPROTO_TCP {
@@ -37,6 +38,19 @@ pub(crate) fn state_changed<M: Memory>(sk: u64, old: u8, new: u8, cookie: u64) {
         // Without state records, only the closing process is wanted.
         return;
     }
+    let Some(cpu) = CPU.get_ptr_mut(0) else { return };
+    // SAFETY: a map value of this CPU, and an aligned word of it.
+    if unsafe { core::ptr::replace(&raw mut (*cpu).telling_state, 1) } != 0 {
+        count(Counter::Recursion);
+        return;
+    }
+    tell::<M>(sk, old, new, cookie);
+    // SAFETY: as above.
+    unsafe { (*cpu).telling_state = 0 };
+}
+
+#[inline(always)]
+fn tell<M: Memory>(sk: u64, old: u8, new: u8, cookie: u64) {
     let Some(scratch) = Place::SetState.scratch() else { return };
     if !sock::read_conn::<M>(sk, scratch) {
         return;
@@ -45,7 +59,7 @@ pub(crate) fn state_changed<M: Memory>(sk: u64, old: u8, new: u8, cookie: u64) {
     if scratch.conn.lport == 0 {
         scratch.conn.lport = sock::former_port(sk);
     }
-    if !filter::conn_matches(&scratch.conn) {
+    if !filter::conn_matches(scratch) {
         return;
     }
     // SAFETY: takes no arguments.
@@ -74,25 +88,30 @@ fn follow(sk: u64, old: u8, new: u8, cookie: u64, now: u64, owner: &mut Owner) -
         remember_child(sk, now);
         return 0;
     }
-    let Some(socket) = SOCKETS.get_ptr_mut(cookie) else {
+    let Some(found) = sockets::find(cookie) else {
         if acts_itself(new) {
             sock::read_current(owner);
         }
-        if new != CLOSE && SOCKETS.insert(cookie, Socket { since_ns: now, owner: *owner }, 0).is_err() {
-            count(Counter::SocketMapFull);
+        if new != CLOSE
+            && let Some(place) = sockets::insert(cookie)
+        {
+            // SAFETY: as below.
+            let socket = unsafe { &mut *place };
+            (socket.since_ns, socket.owner, socket.state) = (now, *owner, new);
         }
         return if old == SYN_RECV { child_since(sk) } else { 0 };
     };
     // SAFETY: the socket lock serialises state changes of one socket.
-    let socket = unsafe { &mut *socket };
-    let since = socket.since_ns;
+    let socket = unsafe { &mut *found };
+    let since = if socket.state == old { socket.since_ns } else { 0 };
     socket.since_ns = now;
+    socket.state = new;
     if acts_itself(new) {
         sock::read_current(&mut socket.owner);
     }
     *owner = socket.owner;
     if new == CLOSE {
-        let _ = SOCKETS.remove(cookie);
+        sockets::remove(cookie, found);
     }
     since
 }

@@ -1,11 +1,8 @@
 //! The life of a time-wait socket, from the first arming of its timer to its end. Records are self-contained.
 
-use aya_ebpf::{
-    bindings::BPF_NOEXIST,
-    helpers::generated::{bpf_jiffies64, bpf_ktime_get_ns},
-};
+use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_ns};
 use tw_trace_common::{
-    config::Cell,
+    config::{Cell, TimeWait},
     counter::Counter,
     event::{Conn, Kind, NOBODY, NONE_NS, Owner, TwEnter, TwExit, TwRearm, Wheel, exit_flags},
     state::{Entered, ExitReason, RearmCause, Substate},
@@ -14,8 +11,10 @@ use tw_trace_common::{
 use crate::{
     count::{book, count},
     emit, filter, globals,
-    maps::{Place, SOCKETS, Scratch, TIME_WAITS, TimeWait, cell, set_cell},
+    hook::dated::Dated,
+    maps::{Place, Scratch, TIME_WAITS, cell, set_cell},
     sock::{self, Memory, Probed},
+    sockets,
 };
 
 const FIN_WAIT2: u8 = Substate::FinWait2 as u8;
@@ -23,7 +22,7 @@ const TIME_WAIT: u8 = Substate::TimeWait as u8;
 
 /// The timer of `tw` was armed: its first arming is the entry, a later one a restart.
 #[inline(always)]
-pub(crate) fn armed<M: Memory>(tw: u64, timer: u64) {
+pub(crate) fn armed<M: Memory>(tw: u64, timer: u64, start: Start) {
     let Some(scratch) = Place::Timer.scratch() else { return };
     if !sock::read_conn::<Probed>(tw, scratch) {
         return;
@@ -44,10 +43,30 @@ pub(crate) fn armed<M: Memory>(tw: u64, timer: u64) {
             return;
         }
         count(Counter::ExitMissed);
-        book(known.netns, |ledger| ledger.missed += 1);
+        book(known.net, known.netns, |ledger| ledger.missed += 1);
         let _ = TIME_WAITS.remove(tw);
     }
-    entered(tw, scratch, &arming);
+    match start {
+        Start::First => entered(tw, scratch, &arming),
+        // There before us and not seeded yet, or there was no room for it.
+        Start::Again => unknown(scratch),
+    }
+}
+
+/// Whether a timer is armed for the first time.
+#[derive(Clone, Copy)]
+pub(crate) enum Start {
+    First,
+    Again,
+}
+
+/// An event of a socket that is not being followed, though the filters select it.
+#[inline(always)]
+fn unknown(scratch: &Scratch) {
+    if filter::conn_matches(scratch) && filter::owner_matches(&NOBODY) {
+        count(Counter::UnknownSocket);
+        book(scratch.net, scratch.conn.netns, |ledger| ledger.unknown += 1);
+    }
 }
 
 /// One arming of a time-wait timer.
@@ -62,16 +81,17 @@ struct Arming {
 #[inline(always)]
 fn entered(tw: u64, scratch: &mut Scratch, arming: &Arming) {
     let cookie = scratch.conn.cookie;
-    let entry = &mut scratch.time_wait;
-    entry.owner = match SOCKETS.get_ptr_mut(cookie) {
+    scratch.time_wait.owner = match sockets::find(cookie) {
         // SAFETY: the full socket is locked by who turns it into a time-wait socket.
         Some(socket) if cookie != 0 => unsafe { (*socket).owner },
         _ => NOBODY,
     };
-    if !filter::conn_matches(&scratch.conn) || !filter::owner_matches(&entry.owner) {
+    if !filter::conn_matches(scratch) || !filter::owner_matches(&scratch.time_wait.owner) {
         return;
     }
+    let entry = &mut scratch.time_wait;
     entry.cookie = cookie;
+    entry.net = scratch.net;
     entry.began_ns = arming.now;
     entry.entered_ns = if arming.substate == TIME_WAIT { arming.now } else { 0 };
     entry.armed_ns = arming.now;
@@ -84,7 +104,7 @@ fn entered(tw: u64, scratch: &mut Scratch, arming: &Arming) {
     // By reference: a copy would not fit on the stack.
     let entry: &TimeWait = entry;
     let tracked = TIME_WAITS.insert(tw, entry, 0).is_ok();
-    book(entry.netns, |ledger| {
+    book(entry.net, entry.netns, |ledger| {
         ledger.entered += 1;
         ledger.untracked += u64::from(!tracked);
     });
@@ -106,7 +126,7 @@ fn restarted(known: &mut TimeWait, conn: &Conn, arming: &Arming) {
     known.armed_expires = arming.wheel.expires;
     known.timeout_jiffies = arming.timeout;
     known.rearms += 1;
-    book(conn.netns, |ledger| ledger.rearms += 1);
+    book(known.net, known.netns, |ledger| ledger.rearms += 1);
     if globals::streams(Kind::TwRearm) {
         // Trace events do not carry the segment; only the FIN shows, by the change of the substate.
         let cause = if flipped { RearmCause::Fin } else { RearmCause::Unknown };
@@ -144,7 +164,12 @@ fn report_enter(conn: &Conn, owner: &Owner, arming: &Arming) {
 pub(crate) fn restarting<M: Memory>(tw: u64, timer: u64) {
     if let Some(known) = TIME_WAITS.get_ptr_mut(tw) {
         // SAFETY: as in `armed`.
-        find_hidden_rearm(unsafe { &mut *known }, sock::expires::<M>(timer), sock::substate(tw));
+        let known = unsafe { &mut *known };
+        let expires = sock::expires::<M>(timer);
+        // The substate alone says nothing: a FIN sets it before it restarts the timer.
+        if expires != known.armed_expires {
+            find_hidden_rearm(known, expires, sock::substate(tw));
+        }
     }
 }
 
@@ -157,18 +182,20 @@ fn find_hidden_rearm(known: &mut TimeWait, expires: u64, substate: u8) {
         return;
     }
     count(Counter::HiddenRearm);
-    known.flags |= exit_flags::HIDDEN_REARM;
+    book(known.net, known.netns, |ledger| ledger.rearms += 1);
+    let flipped = known.substate == FIN_WAIT2 && substate == TIME_WAIT;
+    known.flags |= exit_flags::HIDDEN_REARM | if flipped { exit_flags::HIDDEN_FLIP } else { 0 };
     known.rearms += 1;
-    let timeout = if substate == TIME_WAIT { cell(Cell::TimewaitLen) as u32 } else { known.timeout_jiffies };
-    if known.armed_ns != 0 && timeout != 0 {
-        let armed_at = known.armed_expires - u64::from(known.timeout_jiffies);
-        let rearmed_at = expires.saturating_sub(u64::from(timeout));
-        known.armed_ns += rearmed_at.saturating_sub(armed_at) * globals::load(&globals::CONFIG.tick_ns);
-        if known.substate == FIN_WAIT2 && substate == TIME_WAIT {
-            known.entered_ns = known.armed_ns;
-        }
-    } else {
-        known.armed_ns = 0;
+    let len = cell(Cell::TimewaitLen) as u32;
+    if known.entered_ns == 0 && known.substate == TIME_WAIT && len != 0 {
+        // Seeded: what the timer says of its first arming is about to be forgotten.
+        known.entered_ns = globals::jiffy_ns(known.armed_expires - u64::from(len));
+    }
+    let timeout = if substate == TIME_WAIT { len } else { known.timeout_jiffies };
+    known.armed_ns =
+        if timeout == 0 { 0 } else { globals::jiffy_ns(expires.saturating_sub(u64::from(timeout))) };
+    if flipped {
+        known.entered_ns = known.armed_ns;
     }
     known.timeout_jiffies = timeout;
     known.armed_expires = expires;
@@ -178,17 +205,19 @@ fn find_hidden_rearm(known: &mut TimeWait, expires: u64, substate: u8) {
 /// The time-wait socket ended. `baseclk` is the due jiffy of the bucket that fired it, for an expiry.
 #[inline(always)]
 pub(crate) fn ended<M: Memory>(tw: u64, timer: u64, reason: ExitReason, baseclk: Option<u64>) {
+    let Some(scratch) = Place::Timer.scratch() else { return };
     let Some(found) = TIME_WAITS.get_ptr_mut(tw) else {
-        count(Counter::UnknownSocket);
+        if sock::read_conn::<Probed>(tw, scratch) {
+            unknown(scratch);
+        }
         return;
     };
-    let Some(scratch) = Place::Timer.scratch() else { return };
     // SAFETY: as in `armed`; copied, because the entry is removed below.
     scratch.time_wait = unsafe { *found };
     let _ = TIME_WAITS.remove(tw);
     let known = &mut scratch.time_wait;
     find_hidden_rearm(known, sock::expires::<M>(timer), sock::substate(tw));
-    book(known.netns, |ledger| {
+    book(known.net, known.netns, |ledger| {
         if let Some(exited) = ledger.exited.get_mut(reason as usize) {
             *exited += 1;
         }
@@ -211,13 +240,13 @@ fn report_exit<M: Memory>(scratch: &Scratch, timer: u64, reason: ExitReason, bas
         wheel.bucket = due;
     }
     let seeded = known.flags & exit_flags::SEEDED != 0;
-    let hidden = known.flags & exit_flags::HIDDEN_REARM != 0;
+    let hidden_flip = known.flags & exit_flags::HIDDEN_FLIP != 0;
     let dated = Dated::of(known, seeded, now);
     let lateness_ns = match baseclk {
         Some(due) => now.saturating_sub(globals::jiffy_ns(due)),
         None => NONE_NS,
     };
-    let estimated = seeded || (hidden && known.began_ns != known.entered_ns);
+    let estimated = seeded || hidden_flip;
     emit::emit(Kind::TwExit, now, &scratch.conn, &known.owner, |record: &mut TwExit| {
         record.wheel = wheel;
         record.duration_ns = dated.duration_ns;
@@ -231,100 +260,4 @@ fn report_exit<M: Memory>(scratch: &Scratch, timer: u64, reason: ExitReason, bas
         record.entered = if estimated { Entered::Estimated } else { Entered::Exact } as u8;
         record.flags = known.flags;
     });
-}
-
-/// What is known of the times of a socket that ends.
-struct Dated {
-    duration_ns: u64,
-    fin_wait2_ns: u64,
-    since_arming_ns: u64,
-    timeout_jiffies: u64,
-}
-
-impl Dated {
-    #[inline(always)]
-    fn of(known: &TimeWait, seeded: bool, now: u64) -> Self {
-        if seeded {
-            return Self::of_seeded(known, now);
-        }
-        let in_fin_wait2 = known.substate == FIN_WAIT2;
-        let (duration_ns, fin_wait2_ns) = if in_fin_wait2 {
-            (0, now - known.began_ns)
-        } else if known.entered_ns == 0 {
-            (NONE_NS, NONE_NS)
-        } else {
-            (now.saturating_sub(known.entered_ns), known.entered_ns.saturating_sub(known.began_ns))
-        };
-        let since_arming_ns = if known.armed_ns == 0 { NONE_NS } else { now.saturating_sub(known.armed_ns) };
-        Self { duration_ns, fin_wait2_ns, since_arming_ns, timeout_jiffies: u64::from(known.timeout_jiffies) }
-    }
-
-    /// The start of a seeded socket is worked out from `expires` and the TIME_WAIT length learned since.
-    #[inline(always)]
-    fn of_seeded(known: &TimeWait, now: u64) -> Self {
-        if known.armed_ns != 0 {
-            // Restarted since: the last arming was seen, the first was not.
-            let since_arming_ns = now.saturating_sub(known.armed_ns);
-            let duration_ns = if known.substate == FIN_WAIT2 {
-                0
-            } else if known.entered_ns != 0 {
-                now.saturating_sub(known.entered_ns)
-            } else {
-                NONE_NS
-            };
-            let timeout_jiffies = u64::from(known.timeout_jiffies);
-            return Self { duration_ns, fin_wait2_ns: NONE_NS, since_arming_ns, timeout_jiffies };
-        }
-        let timeout = cell(Cell::TimewaitLen);
-        if known.substate == FIN_WAIT2 || timeout == 0 {
-            let duration_ns = if known.substate == FIN_WAIT2 { 0 } else { NONE_NS };
-            return Self { duration_ns, fin_wait2_ns: NONE_NS, since_arming_ns: NONE_NS, timeout_jiffies: 0 };
-        }
-        let since = now.saturating_sub(globals::jiffy_ns(known.armed_expires - timeout));
-        Self { duration_ns: since, fin_wait2_ns: NONE_NS, since_arming_ns: since, timeout_jiffies: timeout }
-    }
-}
-
-/// A time-wait socket that was there before us, found by the iterator.
-#[inline(always)]
-pub(crate) fn seeded(tw: u64) {
-    let timer = sock::timer_of_tw(tw);
-    let Some(scratch) = Place::Iterator.scratch() else { return };
-    if !sock::read_conn::<Probed>(tw, scratch) {
-        return;
-    }
-    let (conn, entry) = (&scratch.conn, &mut scratch.time_wait);
-    if !filter::conn_matches(conn) || !filter::owner_matches(&NOBODY) {
-        return;
-    }
-    *entry = TimeWait {
-        cookie: conn.cookie,
-        began_ns: 0,
-        entered_ns: 0,
-        armed_ns: 0,
-        armed_expires: sock::expires::<Probed>(timer),
-        owner: NOBODY,
-        timeout_jiffies: 0,
-        rearms: 0,
-        netns: conn.netns,
-        substate: sock::substate(tw),
-        flags: exit_flags::SEEDED,
-        spare: 0,
-    };
-    let entry: &TimeWait = entry;
-    match TIME_WAITS.insert(tw, entry, u64::from(BPF_NOEXIST)) {
-        Ok(()) => {}
-        // -EEXIST: its arming was seen.
-        Err(-17) => return,
-        Err(_) => {
-            count(Counter::SeedMapFull);
-            return;
-        }
-    }
-    if sock::pprev::<Probed>(timer) == 0 && TIME_WAITS.remove(tw).is_ok() {
-        // It ended between the look at it and the insertion, and nobody will tell us again.
-        count(Counter::EndedBeforeSeed);
-        return;
-    }
-    book(conn.netns, |ledger| ledger.seeded += 1);
 }

@@ -10,7 +10,7 @@ use tw_trace_common::{
 
 use crate::{
     count::count,
-    hook::time_wait,
+    hook::time_wait::{self, Start},
     maps::CPU,
     sock::{self, Memory},
     stack,
@@ -19,7 +19,11 @@ use crate::{
 /// The timer was put on the wheel: `enqueue_timer` (kernel/time/timer.c, 5.10 – 7.3), under the base's lock.
 #[inline(always)]
 pub(crate) fn started<M: Memory>(timer: u64) {
-    time_wait::armed::<M>(sock::tw_of_timer(timer), timer);
+    let Some(cpu) = CPU.get_ptr_mut(0) else { return };
+    // SAFETY: a map value of this CPU; timers of time-wait sockets are never touched in hard interrupts.
+    let is_restart = unsafe { core::mem::replace(&mut (*cpu).rearming, 0) } == timer;
+    let start = if is_restart { Start::Again } else { Start::First };
+    time_wait::armed::<M>(sock::tw_of_timer(timer), timer, start);
 }
 
 /// The timer is taken off the wheel (`detach_timer`): to be fired, to be restarted, or because its socket ends.
@@ -36,17 +40,18 @@ pub(crate) fn cancelled<M: Memory>(ctx: *mut c_void, timer: u64) {
         return;
     }
     let tw = sock::tw_of_timer(timer);
-    let caller = match stack::innermost_caller(ctx) {
-        Ok(caller) => caller,
-        Err(()) => {
-            count(Counter::StackMissing);
-            None
-        }
+    let Ok(caller) = stack::innermost_caller(ctx) else {
+        // If it is being fired or restarted, the next event says so; if it ends, its end is missed, and counted
+        // when its memory is used again.
+        count(Counter::StackMissing);
+        return;
     };
     if caller == Some(Caller::Firing as u64) {
         // SAFETY: as above.
         unsafe { (*cpu).firing_head = pprev };
     } else if caller == Some(Caller::Rearming as u64) {
+        // SAFETY: as above.
+        unsafe { (*cpu).rearming = timer };
         time_wait::restarting::<M>(tw, timer);
     } else {
         let reason = reason(caller, sock::substate(tw));

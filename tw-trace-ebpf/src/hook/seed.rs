@@ -1,0 +1,60 @@
+//! Time-wait sockets that were there before us.
+
+use aya_ebpf::bindings::BPF_NOEXIST;
+use tw_trace_common::{
+    config::TimeWait,
+    counter::Counter,
+    event::{NOBODY, exit_flags},
+};
+
+use crate::{
+    count::{book, count},
+    filter,
+    maps::{Place, TIME_WAITS},
+    sock::{self, Probed},
+};
+
+/// A time-wait socket that was there before us, found by the iterator.
+#[inline(always)]
+pub(crate) fn seeded(tw: u64) {
+    let timer = sock::timer_of_tw(tw);
+    let Some(scratch) = Place::Iterator.scratch() else { return };
+    if !sock::read_conn::<Probed>(tw, scratch) {
+        return;
+    }
+    if !filter::conn_matches(scratch) || !filter::owner_matches(&NOBODY) {
+        return;
+    }
+    let (conn, entry) = (&scratch.conn, &mut scratch.time_wait);
+    *entry = TimeWait {
+        cookie: conn.cookie,
+        net: scratch.net,
+        began_ns: 0,
+        entered_ns: 0,
+        armed_ns: 0,
+        armed_expires: sock::expires::<Probed>(timer),
+        owner: NOBODY,
+        timeout_jiffies: 0,
+        rearms: 0,
+        netns: conn.netns,
+        substate: sock::substate(tw),
+        flags: exit_flags::SEEDED,
+        spare: 0,
+    };
+    let entry: &TimeWait = entry;
+    match TIME_WAITS.insert(tw, entry, u64::from(BPF_NOEXIST)) {
+        Ok(()) => {}
+        // -EEXIST: its arming was seen.
+        Err(-17) => return,
+        Err(_) => {
+            count(Counter::SeedMapFull);
+            return;
+        }
+    }
+    if sock::pprev::<Probed>(timer) == 0 && TIME_WAITS.remove(tw).is_ok() {
+        // It ended between the look at it and the insertion, and nobody will tell us again.
+        count(Counter::EndedBeforeSeed);
+        return;
+    }
+    book(scratch.net, conn.netns, |ledger| ledger.seeded += 1);
+}
