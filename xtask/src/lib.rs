@@ -1,1 +1,5 @@
-//! x
+//! The parts of `cargo xtask` that tests use too.
+
+pub mod demo;
+pub mod netns;
+pub mod traffic;

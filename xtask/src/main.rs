@@ -51,7 +51,8 @@ fn main() -> ExitCode {
         for cause in error.chain().skip(1) {
             eprintln!("because: {cause}");
         }
-        ExitCode::FAILURE
+        // As tw-trace itself: this kernel or these privileges cannot do it.
+        if error.is::<xtask::demo::Unable>() { ExitCode::from(3) } else { ExitCode::FAILURE }
     })
 }
 

@@ -1,0 +1,198 @@
+//! A network of one host: a tun device whose packets come back from the peer address, when we say so.
+//!
+//! Every packet that leaves 10.77.0.1 for 10.77.0.2 is handed back with source and destination swapped, so
+//! a client and a listener of the same host talk to each other. Swapping keeps all checksums valid. Because
+//! nothing moves unless [`Mirror::give`] moves it, FINs can cross and segments can be held, repeated or
+//! altered on purpose; everything runs on one thread.
+
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use nix::errno::Errno;
+use nix::net::if_::if_nametoindex;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, connect, socket};
+
+use super::packet::Packet;
+use super::tcp::{CLIENT_COMM, Pair, act_as, listen};
+use crate::netns::{interface_request, set_up};
+
+/// linux/if_tun.h; not in the libc crate.
+const TUNSETIFF: libc::Ioctl = 0x4004_54ca;
+
+const DEVICE: &str = "twmirror";
+const HERE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+const PEER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
+const HERE6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 1);
+const PEER6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 2);
+
+/// Which addresses a mirrored connection uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    V4,
+    V6,
+}
+
+/// The device; it goes away when this is dropped.
+pub(crate) struct Mirror {
+    tun: File,
+}
+
+impl Mirror {
+    /// Makes the device in the calling thread's network namespace.
+    pub(crate) fn open() -> Result<Self> {
+        let tun = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
+            .open("/dev/net/tun")
+            .context(
+                "cannot open /dev/net/tun (kernel module tun): needed to hold packets back on purpose",
+            )?;
+        let mut request = interface_request(DEVICE)?;
+        request.ifr_ifru.ifru_flags = (libc::IFF_TUN | libc::IFF_NO_PI) as libc::c_short;
+        // SAFETY: TUNSETIFF reads and writes one `ifreq`, which lives until the call returns.
+        check(unsafe { libc::ioctl(tun.as_raw_fd(), TUNSETIFF, &raw mut request) }, "TUNSETIFF")?;
+        set_up(DEVICE)?;
+        set_address4()?;
+        set_address6()?;
+        let mirror = Self { tun };
+        // What the kernel says of itself on a new device (router solicitations) is not ours.
+        mirror.take()?;
+        Ok(mirror)
+    }
+
+    /// A connection through the mirror: the client's end dials `.2`, the listener sits on `.1`.
+    pub(crate) fn pair(&self, family: Family, port: u16) -> Result<Pair> {
+        act_as(CLIENT_COMM)?;
+        let (here, peer): (IpAddr, IpAddr) = match family {
+            Family::V4 => (HERE.into(), PEER.into()),
+            Family::V6 => (HERE6.into(), PEER6.into()),
+        };
+        let listener = listen(SocketAddr::new(here, port))?;
+        listener.set_nonblocking(true)?;
+        let client = start_connect(SocketAddr::new(peer, port))?;
+        self.pump()?;
+        let server = accept(&listener)?;
+        Ok(Pair { client, server })
+    }
+
+    /// Everything the kernel has sent since the last call, undelivered.
+    pub(crate) fn take(&self) -> Result<Vec<Packet>> {
+        let mut packets = Vec::new();
+        let mut buffer = [0u8; 2048];
+        loop {
+            match (&self.tun).read(&mut buffer) {
+                Ok(length) => packets.extend(Packet::new(&buffer[..length])),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(packets),
+                Err(error) => return Err(error).context("reading the tun device"),
+            }
+        }
+    }
+
+    /// Delivers a packet to the other end. The kernel has processed it when this returns.
+    pub(crate) fn give(&self, packet: &Packet) -> Result<()> {
+        (&self.tun).write_all(packet.mirrored().bytes()).context("writing to the tun device")
+    }
+
+    /// Delivers everything until both ends are silent.
+    pub(crate) fn pump(&self) -> Result<()> {
+        loop {
+            let packets = self.take()?;
+            if packets.is_empty() {
+                return Ok(());
+            }
+            for packet in &packets {
+                self.give(packet)?;
+            }
+        }
+    }
+
+    /// The client closes, then the server, all delivered: the client is in TIME_WAIT. Gives the server's FIN.
+    pub(crate) fn close_client_first(&self, pair: Pair) -> Result<Packet> {
+        let Pair { client, server } = pair;
+        drop(client);
+        self.pump()?;
+        drop(server);
+        let packets = self.take()?;
+        let fin = packets.iter().find(|packet| packet.is_fin()).context("the server sent no FIN")?.clone();
+        for packet in &packets {
+            self.give(packet)?;
+        }
+        self.pump()?;
+        Ok(fin)
+    }
+}
+
+fn start_connect(to: SocketAddr) -> Result<TcpStream> {
+    let family = if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let fd = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)?;
+    match connect(fd.as_raw_fd(), &SockaddrStorage::from(to)) {
+        Ok(()) | Err(Errno::EINPROGRESS) => Ok(TcpStream::from(fd)),
+        Err(error) => Err(error).with_context(|| format!("cannot connect to {to}")),
+    }
+}
+
+fn accept(listener: &TcpListener) -> Result<TcpStream> {
+    let (server, _) = listener.accept().context("the connection did not come through the mirror")?;
+    Ok(server)
+}
+
+/// 10.77.0.1/24 on the device; the route to the peer follows from it.
+fn set_address4() -> Result<()> {
+    let control = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    for (code, address) in
+        [(libc::SIOCSIFADDR, HERE), (libc::SIOCSIFNETMASK, Ipv4Addr::new(255, 255, 255, 0))]
+    {
+        let mut request = interface_request(DEVICE)?;
+        // SAFETY: `sockaddr_in` is plain old data, all zeroes is a valid one.
+        let mut wanted: libc::sockaddr_in = unsafe { std::mem::zeroed() };
+        wanted.sin_family = libc::AF_INET as libc::sa_family_t;
+        wanted.sin_addr.s_addr = u32::from_ne_bytes(address.octets());
+        // SAFETY: both are 16 bytes; an IPv4 socket address is a socket address.
+        request.ifr_ifru.ifru_addr =
+            unsafe { std::mem::transmute::<libc::sockaddr_in, libc::sockaddr>(wanted) };
+        // SAFETY: both requests read one `ifreq`, which lives until the call returns.
+        let status = unsafe { libc::ioctl(control.as_raw_fd(), code, &raw mut request) };
+        check(status, "setting the IPv4 address")?;
+    }
+    Ok(())
+}
+
+/// fd77::1/64 on the device. A kernel without IPv6 has no IPv6 scenarios: [`Mirror::pair`] then says so.
+fn set_address6() -> Result<()> {
+    let Ok(control) = socket(AddressFamily::Inet6, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None) else {
+        return Ok(());
+    };
+    let index = i32::try_from(if_nametoindex(DEVICE)?)?;
+    let mut request = libc::in6_ifreq {
+        ifr6_addr: libc::in6_addr { s6_addr: HERE6.octets() },
+        ifr6_prefixlen: 64,
+        ifr6_ifindex: index,
+    };
+    // SAFETY: on an IPv6 socket SIOCSIFADDR reads one `in6_ifreq`, which lives until the call returns.
+    let status = unsafe { libc::ioctl(control.as_raw_fd(), libc::SIOCSIFADDR, &raw mut request) };
+    check(status, "setting the IPv6 address")?;
+    wait_for_address6()
+}
+
+/// A new IPv6 address is tentative until a kernel worker has looked at it.
+fn wait_for_address6() -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(2);
+    while let Err(error) = UdpSocket::bind(SocketAddr::new(HERE6.into(), 0)) {
+        if Instant::now() > deadline {
+            return Err(error).context("the IPv6 address does not become usable");
+        }
+        sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+fn check(status: i32, what: &'static str) -> Result<()> {
+    if status < 0 { Err(std::io::Error::last_os_error()).context(what) } else { Ok(()) }
+}

@@ -1,0 +1,22 @@
+//! Real TCP traffic for the demo, the live tests and the benchmarks; never outside a namespace of its own.
+//!
+//! `scenario` holds the table of everything that can be provoked on purpose, each entry with the numbers a
+//! tracer must see; `rate` makes connections as fast as the machine gives them. Both hold themselves against
+//! the kernel's counters.
+
+pub mod cli;
+mod closing;
+pub mod counters;
+pub mod destroy;
+mod early;
+pub mod expect;
+mod fin_wait2;
+mod mirror;
+mod packet;
+pub mod rate;
+mod rate_socket;
+mod rearm;
+pub mod scenario;
+mod tcp;
+
+pub use tcp::{CLIENT_COMM, SERVER_COMM};
