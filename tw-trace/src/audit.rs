@@ -75,6 +75,8 @@ pub enum End {
 /// One network namespace of the run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Namespace {
+    /// The key of its ledger: its cookie, or its inode where the kernel has no cookies.
+    pub id: u64,
     pub inode: u32,
     pub start: Start,
     pub end: End,
@@ -85,8 +87,8 @@ pub struct Namespace {
 pub struct Audit {
     /// Growth of each counter from before attaching to after detaching, summed over readable namespaces.
     pub deltas: BTreeMap<String, i64>,
-    /// Growth of TCPTimeWaitOverflow.
-    pub overflow: u64,
+    /// Growth of TCPTimeWaitOverflow; None when no namespace's could be read.
+    pub overflow: Option<u64>,
     /// Disagreements, one sentence each.
     pub problems: Vec<String>,
     /// What could not be compared, and why.
@@ -98,25 +100,30 @@ pub fn audit(namespaces: &[Namespace], totals: &KernelTotals, counted_at: Counte
     let mut audit = Audit { unaudited: not_comparable(totals, scope), ..Audit::default() };
     let comparable = audit.unaudited.is_empty();
     let unseeded = totals.counter(Counter::SeedMapFull);
-    let unfollowed = unseeded + totals.counter(Counter::UnknownSocket);
     for namespace in namespaces {
-        let ledger = totals.ledgers.get(&namespace.inode).copied().unwrap_or_default();
+        let ledger = totals.ledgers.get(&namespace.id).copied().unwrap_or_default();
         match readings(namespace) {
             Ok(readings) => {
                 audit.add_deltas(&readings);
                 if comparable {
-                    let case =
-                        Case { inode: namespace.inode, readings, ledger, counted_at, unseeded, unfollowed };
+                    let began = match namespace.start {
+                        Start::Read { .. } => Began::Known,
+                        Start::Created => Began::Unknown,
+                    };
+                    let case = Case { inode: namespace.inode, readings, ledger, counted_at, unseeded, began };
                     case.compare(&mut audit);
                 }
             }
-            Err(why) => audit.unaudited.push(unreadable(namespace.inode, &why, &ledger)),
+            Err(why) if totals.watched.time_waits => {
+                audit.unaudited.push(unreadable(namespace.inode.into(), &why, &ledger));
+            }
+            Err(_) => {}
         }
     }
-    for (inode, ledger) in &totals.ledgers {
-        let listed = namespaces.iter().any(|namespace| namespace.inode == *inode);
-        if !listed && *inode != 0 && *ledger != Ledger::default() {
-            audit.unaudited.push(unreadable(*inode, "its counters were not read", ledger));
+    for (id, ledger) in &totals.ledgers {
+        let listed = namespaces.iter().any(|namespace| namespace.id == *id);
+        if !listed && *id != 0 && ledger.is_used() {
+            audit.unaudited.push(unreadable(ledger.inode, "its counters were not read", ledger));
         }
     }
     audit
@@ -124,13 +131,16 @@ pub fn audit(namespaces: &[Namespace], totals: &KernelTotals, counted_at: Counte
 
 /// Why no namespace at all can be compared.
 fn not_comparable(totals: &KernelTotals, scope: &Scope) -> Vec<String> {
+    if !totals.watched.time_waits {
+        return vec!["this run did not watch time-wait sockets: nothing to compare with".to_owned()];
+    }
     let mut why = Vec::new();
     if let Scope::Filtered(filters) = scope {
         why.push(format!(
             "the kernel counts whole namespaces, this run only what {filters} selects: nothing to compare with"
         ));
     }
-    if totals.ledgers.get(&0).is_some_and(|ledger| *ledger != Ledger::default()) {
+    if totals.ledgers.get(&0).is_some_and(Ledger::is_used) {
         let count = totals.counter(Counter::NetnsMapFull);
         why.push(format!(
             "{count} events could not be put down to a network namespace (there are too many of them): \
@@ -140,7 +150,7 @@ fn not_comparable(totals: &KernelTotals, scope: &Scope) -> Vec<String> {
     why
 }
 
-fn unreadable(inode: u32, why: &str, ledger: &Ledger) -> String {
+fn unreadable(inode: u64, why: &str, ledger: &Ledger) -> String {
     let exited: u64 = ledger.exited.iter().sum();
     format!(
         "namespace {inode}: {why}, so its {} entered and {exited} exited sockets were not compared with the \
@@ -206,7 +216,7 @@ impl Audit {
             let start = before.tcpext.get(name).copied().unwrap_or(0);
             *self.deltas.entry(name.clone()).or_default() += difference(end, start);
             if name == TW_OVERFLOW {
-                self.overflow += end.saturating_sub(start);
+                *self.overflow.get_or_insert_default() += end.saturating_sub(start);
             }
         }
         *self.deltas.entry(SOCKSTAT_TW.to_owned()).or_default() += difference(after.tw, before.tw);
@@ -225,15 +235,21 @@ struct Case {
     counted_at: CountedAt,
     /// Sockets of before the start that had no room in the map.
     unseeded: u64,
-    /// At most so many ends were seen of sockets that nobody followed, so without a reason.
-    unfollowed: u64,
+    began: Began,
+}
+
+/// Whether a namespace's counters at the start are known.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Began {
+    Known,
+    Unknown,
 }
 
 impl Case {
     fn compare(&self, audit: &mut Audit) {
         let ledger = &self.ledger;
         let exited = |reason: ExitReason| ledger.exited[reason as usize];
-        let unreasoned = exited(ExitReason::Unknown) + ledger.untracked + ledger.missed + self.unfollowed;
+        let unreasoned = exited(ExitReason::Unknown) + ledger.untracked + ledger.missed + ledger.unknown;
         match self.counted_at {
             CountedAt::Arming => {
                 self.hold(audit, "new time-wait sockets", &[TW, TW_KILLED], ledger.entered, 0);
@@ -256,20 +272,34 @@ impl Case {
             return;
         };
         if !kernel.meets(ours, ours + hidden) {
-            audit.problems.push(format!(
-                "namespace {}: the kernel counted {kernel} {what} ({counters}), tw-trace {ours}",
-                self.inode
-            ));
+            self.object(
+                audit,
+                format!(
+                    "namespace {}: the kernel counted {kernel} {what} ({counters}), tw-trace {ours}",
+                    self.inode
+                ),
+            );
+        }
+    }
+
+    /// A disagreement; no proof against a namespace of which it is not known when its counters began.
+    fn object(&self, audit: &mut Audit, what: String) {
+        match self.began {
+            Began::Known => audit.problems.push(what),
+            Began::Unknown => audit.unaudited.push(format!(
+                "{what}; but it was first seen at the end and may have been there, hidden, before the start"
+            )),
         }
     }
 
     fn hold_living(&self, audit: &mut Audit) {
-        let Ledger { seeded, entered, exited, untracked, missed, rearms: _ } = self.ledger;
+        let Ledger { seeded, entered, exited, untracked, missed, rearms: _, unknown: _, inode: _ } =
+            self.ledger;
         let ended = exited.iter().sum::<u64>() + untracked + missed;
         let kernel = self.readings.living(self.counted_at);
         let ours = (seeded + entered).checked_sub(ended);
         if !ours.is_some_and(|ours| kernel.meets(ours, ours + untracked + self.unseeded)) {
-            audit.problems.push(format!(
+            self.object(audit, format!(
                 "namespace {}: at the end the kernel had {kernel} living time-wait sockets (sockstat tw), \
                  tw-trace {seeded} seeded + {entered} entered - {ended} ended or lost",
                 self.inode

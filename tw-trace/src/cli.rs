@@ -2,13 +2,19 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, builder::RangedI64ValueParser};
+use nix::unistd::{SysconfVar, sysconf};
 use tw_trace_common::{
     event::Kind,
     state::{ExitReason, TcpState},
 };
 
 use crate::{filter::End, kernel::plan::Backend};
+
+/// What is longer is a slip of the pen, and may be later than the clock can tell.
+const LONGEST_RUN: Duration = Duration::from_secs(10 * 31_557_600);
+/// Sockets that a map can be asked to hold: with 64 million of them it takes gigabytes.
+const MOST_SOCKETS: i64 = 1 << 26;
 
 /// Shows what the Linux kernel really does with TCP connections after close().
 #[derive(Debug, Parser)]
@@ -112,7 +118,7 @@ pub struct FilterArgs {
     /// Connections of tasks with this name (at most 15 bytes)
     #[arg(long, value_name = "NAME", value_parser = comm)]
     pub comm: Option<String>,
-    /// Connections of this cgroup: a path like /system.slice/x.service, or a numeric id
+    /// Connections of this cgroup itself, not those below it: a path like /system.slice/x.service, or an id
     #[arg(long, value_name = "CGROUP")]
     pub cgroup: Option<String>,
     /// Connections of this network namespace: an inode, a name as in `ip netns`, or a path
@@ -152,12 +158,17 @@ pub struct SizeArgs {
     /// Ring buffer between kernel and user space; rounded up to a power of two
     #[arg(long, value_name = "SIZE", default_value = "32MiB", value_parser = bytes)]
     pub ring_size: u32,
-    /// Time-wait sockets followed at once
-    #[arg(long, value_name = "N", default_value_t = 1 << 20, value_parser = clap::value_parser!(u32).range(1..))]
-    pub max_time_waits: u32,
-    /// Full sockets followed at once
-    #[arg(long, value_name = "N", default_value_t = 1 << 19, value_parser = clap::value_parser!(u32).range(1..))]
+    /// Time-wait sockets followed at once, at most 67108864 [default: tcp_max_tw_buckets with --netns, else by
+    /// the machine's memory]
+    #[arg(long, value_name = "N", value_parser = entries())]
+    pub max_time_waits: Option<u32>,
+    /// Full sockets followed at once, at most 67108864
+    #[arg(long, value_name = "N", default_value_t = 1 << 17, value_parser = entries())]
     pub max_sockets: u32,
+}
+
+fn entries() -> RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=MOST_SOCKETS)
 }
 
 fn kind(name: &str) -> Result<Kind, String> {
@@ -165,7 +176,7 @@ fn kind(name: &str) -> Result<Kind, String> {
         .iter()
         .copied()
         .find(|kind| kind.name() == name)
-        .ok_or_else(|| format!("there is no such event; known: {}", names(Kind::ALL, |kind| kind.name())))
+        .ok_or_else(|| format!("there is no such event; known: {}", names(Kind::ALL, Kind::name)))
 }
 
 fn state(name: &str) -> Result<TcpState, String> {
@@ -174,16 +185,15 @@ fn state(name: &str) -> Result<TcpState, String> {
             Err("no socket ever changes to or from this state, so nothing would be told".to_owned())
         }
         Some(state) => Ok(state),
-        None => Err(format!(
-            "there is no such TCP state; known: {}",
-            names(&TcpState::ALL[..11], |state| state.name())
-        )),
+        None => {
+            Err(format!("there is no such TCP state; known: {}", names(&TcpState::ALL[..11], TcpState::name)))
+        }
     }
 }
 
 fn reason(name: &str) -> Result<ExitReason, String> {
     ExitReason::from_name(name).ok_or_else(|| {
-        format!("there is no such reason; known: {}", names(ExitReason::ALL, |reason| reason.name()))
+        format!("there is no such reason; known: {}", names(ExitReason::ALL, ExitReason::name))
     })
 }
 
@@ -211,7 +221,13 @@ fn truncated(text: &str, bytes: usize) -> &str {
 fn duration(text: &str) -> Result<Duration, String> {
     let duration =
         humantime::parse_duration(text).map_err(|error| format!("{error}; write it like 30s, 5min or 1h"))?;
-    if duration.is_zero() { Err("a run takes longer than that".to_owned()) } else { Ok(duration) }
+    if duration.is_zero() {
+        Err("a run takes longer than that".to_owned())
+    } else if duration > LONGEST_RUN {
+        Err("at most 10 years; without --duration a run lasts until Ctrl-C".to_owned())
+    } else {
+        Ok(duration)
+    }
 }
 
 /// A size of memory in bytes, rounded up to a power of two of at least a page.
@@ -229,10 +245,16 @@ fn bytes(text: &str) -> Result<u32, String> {
     };
     match number.checked_mul(unit) {
         Some(size @ 1..=LARGEST) => {
-            u32::try_from(size.max(4096).next_power_of_two()).map_err(|_| "at most 1GiB".to_owned())
+            u32::try_from(size.max(page_size()).next_power_of_two()).map_err(|_| "at most 1GiB".to_owned())
         }
         _ => Err("it must be from 1 byte to 1GiB".to_owned()),
     }
+}
+
+/// The kernel makes no ring smaller than a page, and those are not 4096 bytes everywhere.
+fn page_size() -> u64 {
+    let asked = sysconf(SysconfVar::PAGE_SIZE).ok().flatten();
+    asked.and_then(|size| u64::try_from(size).ok()).unwrap_or(4096)
 }
 
 #[cfg(test)]
@@ -250,7 +272,7 @@ mod tests {
     fn sizes_become_powers_of_two() {
         assert_eq!(bytes("64KiB"), Ok(65536));
         assert_eq!(bytes("100k"), Ok(131_072));
-        assert_eq!(bytes("1"), Ok(4096));
+        assert_eq!(bytes("1").map(u64::from), Ok(page_size()));
         assert_eq!(bytes("1g"), Ok(1 << 30));
         assert!(bytes("2G").is_err() && bytes("0").is_err() && bytes("x").is_err() && bytes("1TB").is_err());
     }
@@ -262,5 +284,17 @@ mod tests {
         assert!(comm("a-name-of-16-byt").unwrap_err().contains("--comm a-name-of-16-by"));
         assert!(reason("gone").unwrap_err().contains("netns_gone"));
         assert!(duration("0s").is_err());
+    }
+
+    #[test]
+    fn what_no_clock_or_memory_could_hold_is_refused() {
+        assert_eq!(duration("10years"), Ok(LONGEST_RUN));
+        assert!(duration("11years").unwrap_err().contains("at most 10 years"));
+        assert!(duration("18000000000000000000s").unwrap_err().contains("at most 10 years"));
+        for option in ["--max-time-waits", "--max-sockets"] {
+            let parsed = |count: &str| Cli::try_parse_from(["tw-trace", "trace", option, count]);
+            assert!(parsed("67108864").is_ok() && parsed("1").is_ok());
+            assert!(parsed("67108865").is_err() && parsed("0").is_err());
+        }
     }
 }

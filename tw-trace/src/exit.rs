@@ -35,9 +35,9 @@ pub fn code(result: &anyhow::Result<()>) -> ExitCode {
     }
     // Standard error may be closed too; then there is nobody left to tell.
     let _ = io::Write::write_fmt(&mut io::stderr(), format_args!("tw-trace: {error:#}\n"));
-    if error.chain().any(|cause| cause.is::<Usage>()) {
+    if error.is::<Usage>() {
         ExitCode::from(2)
-    } else if error.chain().any(|cause| cause.is::<Unable>()) {
+    } else if error.is::<Unable>() {
         ExitCode::from(3)
     } else {
         ExitCode::FAILURE

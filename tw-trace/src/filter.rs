@@ -11,7 +11,10 @@ use tw_trace_common::{
     state::TcpState,
 };
 
-use crate::cli::{Family, FilterArgs};
+use crate::{
+    cli::{Family, FilterArgs},
+    kernel::snapshots::NetnsId,
+};
 
 /// `ADDR[/LEN][:PORT]`; an address without a prefix length is one host, no address at all is every host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +90,8 @@ impl End {
             addr: addr.to_be_bytes(),
             mask: mask.to_be_bytes(),
             port: self.port.unwrap_or(0),
-            spare: [0; 3],
+            family: if self.is_v6() { AF_INET6 } else { 0 },
+            spare: [0; 2],
         }
     }
 
@@ -104,7 +108,7 @@ pub struct Resolved {
 }
 
 /// Puts together what the kernel side is handed. `netns` and `cgroup` are the looked-up numbers.
-pub fn resolve(args: &FilterArgs, netns: Option<u32>, cgroup: Option<u64>) -> Result<Resolved, String> {
+pub fn resolve(args: &FilterArgs, netns: Option<NetnsId>, cgroup: Option<u64>) -> Result<Resolved, String> {
     check_family(args)?;
     let mut filter = Filter::NONE;
     let mut given = Vec::new();
@@ -132,7 +136,8 @@ pub fn resolve(args: &FilterArgs, netns: Option<u32>, cgroup: Option<u64>) -> Re
         filter.comm[..comm.len()].copy_from_slice(comm.as_bytes());
     }
     filter.cgroup = cgroup.unwrap_or(0);
-    filter.netns = netns.unwrap_or(0);
+    filter.netns = netns.map_or(0, |netns| netns.inode);
+    filter.net_cookie = netns.and_then(|netns| netns.cookie).unwrap_or(0);
     filter.local = args.local.map_or(Endpoint::ANY, End::endpoint);
     filter.remote = args.remote.map_or(Endpoint::ANY, End::endpoint);
     filter.port = args.port.unwrap_or(0);
@@ -199,7 +204,9 @@ mod tests {
 
     use super::*;
 
-    fn end(text: &str) -> Result<(Option<(String, u8)>, Option<u16>), String> {
+    type Parts = (Option<(String, u8)>, Option<u16>);
+
+    fn end(text: &str) -> Result<Parts, String> {
         text.parse::<End>().map(|end| (end.addr.map(|(addr, len)| (addr.to_string(), len)), end.port))
     }
 

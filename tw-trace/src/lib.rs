@@ -12,9 +12,11 @@ pub mod exit;
 pub mod filter;
 pub mod header;
 pub mod kernel;
+pub mod output;
 pub mod run;
 pub mod sink;
 pub mod source;
+pub mod stop;
 pub mod summary;
 pub mod warning;
 

@@ -1,32 +1,29 @@
 //! One live run: attach, seed, hand records to a sink until it is over, detach, add up.
 
-use std::{
-    collections::BTreeMap,
-    os::fd::AsFd as _,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use nix::{
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-    time::{ClockId, clock_gettime},
-};
-use tokio::signal::unix::{SignalKind, signal};
+use nix::time::{ClockId, clock_gettime};
+use tokio::runtime::Builder;
 use tw_trace_common::counter::{COUNT, Counter, CounterKind};
 
 use crate::{
     audit::{Scope, audit},
-    collector::{Collector, KernelTotals},
+    collector::{Collector, KernelTotals, Watched},
+    exit::Unable,
     header::Header,
     kernel::{
         load::{Loaded, Settings, load},
         netns::{Sysctls, run_in},
         prepare::Resolved,
-        snapshots::Snapshots,
+        snapshots::{NetnsId, Snapshots},
     },
+    output::is_read,
     sink::{Lost, Sink},
     source::live::Live,
+    stop::{Listener, Stop},
     summary::Summary,
+    warning::Warning,
 };
 
 /// How often losses are looked at, and told.
@@ -34,20 +31,17 @@ const LOSS_CHECK: Duration = Duration::from_secs(1);
 /// Programs that were running when they were detached have ended by then.
 const LAST_PROGRAMS: Duration = Duration::from_millis(10);
 
-/// When a run is over, apart from a signal or a closed pipe.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Until {
-    pub duration: Option<Duration>,
-    pub count: Option<u64>,
-}
-
-/// What the run is about, for the header and the audit.
+/// What the run is about.
 pub struct About {
     /// Filters as given.
     pub filters: Vec<String>,
+    /// What the audit can compare.
     pub scope: Scope,
-    /// The one namespace that the run is about, if it is.
-    pub netns: Option<u32>,
+    /// The one namespace that the run is about, if it is about one.
+    pub netns: Option<NetnsId>,
+    pub duration: Option<Duration>,
+    /// Records to be told at most.
+    pub count: Option<u64>,
     /// Whether the summary is wanted.
     pub summary: Tell,
 }
@@ -58,39 +52,48 @@ pub enum Tell {
     No,
 }
 
-/// Runs to the end and returns the summary; everything is detached by then.
+/// Runs to the end and returns the summary; everything is detached by then. `warn` gets what is ill at once.
 pub fn run(
     kernel: &Resolved,
     settings: &Settings,
-    about: About,
-    until: Until,
-    make_sink: impl FnOnce() -> Box<dyn Sink>,
+    about: &About,
+    warn: impl Fn(&Warning),
+    make_sink: impl FnOnce(Stop) -> Result<Box<dyn Sink>>,
 ) -> Result<Summary> {
+    let listener = Listener::new()?;
+    let mut sink = make_sink(listener.stop.clone())?;
     let mut snapshots = Snapshots::new(about.netns);
     let mut loaded = load(&kernel.plan, &kernel.btf, settings)?;
-    let ring = loaded.take_ring()?;
+    let ring = loaded.take_ring(settings.sizes)?;
     let started = now_ns(ClockId::CLOCK_MONOTONIC)?;
     let before = snapshots.read();
     loaded.attach(&kernel.plan)?;
-    seed(&mut loaded, kernel, &snapshots)?;
+    let unseeded = seed(&mut loaded, kernel, &snapshots, about)?;
     let after = snapshots.read();
-    let header = header(kernel, &about, &snapshots, started)?;
+    let mut header = header(kernel, about, &snapshots, started)?;
     snapshots.started(before, after);
-    snapshots.release();
+    for why in unseeded {
+        warn(&Warning::SeedIncomplete { why: why.clone() });
+        header.blind_spots.push(why);
+    }
+    header.blind_spots.extend(untold(&snapshots));
+    tell(sink.header(&header).and_then(|()| sink.flush()))?;
+    if let Some(duration) = about.duration {
+        listener.stop_after(duration);
+    }
 
     let mut session = Session {
         loaded,
         source: Live::new(ring),
         collector: Collector::new(settings.tick.ns),
-        sink: make_sink(),
+        sink,
         told_losses: [0; COUNT as usize],
         told: 0,
-        most: until.count.unwrap_or(u64::MAX),
+        most: about.count.unwrap_or(u64::MAX),
+        watched: Watched::streaming(settings.stream),
     };
-    session.sink.header(&header)?;
-    session.sink.flush()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(session.follow(until))?;
+    let runtime = Builder::new_current_thread().enable_time().build().context("starting the runtime")?;
+    runtime.block_on(session.follow(&listener.stop))?;
 
     snapshots.reopen();
     let before = snapshots.read();
@@ -99,14 +102,31 @@ pub fn run(
     let after = snapshots.read();
     snapshots.ended(before, after);
     std::thread::sleep(LAST_PROGRAMS);
-    session.finish(snapshots, kernel, &about, [started, ended])
+    session.finish(snapshots, kernel, about, [started, ended])
 }
 
-fn seed(loaded: &mut Loaded, kernel: &Resolved, snapshots: &Snapshots) -> Result<()> {
+/// Seeds every namespace that can be entered; returns which could not, and why. The one namespace that the run
+/// is about must be.
+fn seed(loaded: &mut Loaded, kernel: &Resolved, snapshots: &Snapshots, about: &About) -> Result<Vec<String>> {
+    let mut unseeded = Vec::new();
     for netns in snapshots.namespaces() {
-        loaded.seed(&kernel.plan, netns)?;
+        match loaded.seed(&kernel.plan, netns) {
+            Ok(()) => {}
+            Err(error) if about.netns.is_some() => return Err(Unable(format!("{error:#}")).into()),
+            Err(error) => unseeded.push(format!("{error:#}")),
+        }
     }
-    Ok(())
+    Ok(unseeded)
+}
+
+fn untold(snapshots: &Snapshots) -> Option<String> {
+    let untold = snapshots.untold;
+    (untold > 0).then(|| {
+        format!(
+            "{untold} processes would not tell their network namespace (CAP_SYS_PTRACE): sockets that were in \
+             TIME_WAIT there before the start are not told, unless another process is in it"
+        )
+    })
 }
 
 fn now_ns(clock: ClockId) -> Result<u64> {
@@ -114,11 +134,16 @@ fn now_ns(clock: ClockId) -> Result<u64> {
     Ok(u64::try_from(now.tv_sec()).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec()).unwrap_or(0))
 }
 
+/// What the sink did, as an error that says where it happened.
+fn tell(result: std::io::Result<()>) -> Result<()> {
+    result.context("writing to standard output")
+}
+
 fn header(kernel: &Resolved, about: &About, snapshots: &Snapshots, started: u64) -> Result<Header> {
     let realtime = now_ns(ClockId::CLOCK_REALTIME)?;
     let mono = now_ns(ClockId::CLOCK_MONOTONIC)?;
     // A namespace of its own has settings of its own; without one, those of the namespace we are in.
-    let watched = about.netns.and_then(|inode| snapshots.namespaces().find(|netns| netns.inode == inode));
+    let watched = about.netns.and_then(|_| snapshots.namespaces().next());
     let sysctls = match watched {
         Some(netns) => run_in(netns, Sysctls::read)?,
         None => Sysctls::read(),
@@ -131,11 +156,7 @@ fn header(kernel: &Resolved, about: &About, snapshots: &Snapshots, started: u64)
         backend: kernel.plan.backend.name().to_owned(),
         programs: kernel.plan.programs.iter().map(|row| row.name.to_owned()).collect(),
         blind_spots: kernel.plan.blind_spots.clone(),
-        sysctls: sysctls
-            .0
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect::<BTreeMap<_, _>>(),
+        sysctls: sysctls.0.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         filters: about.filters.clone(),
         realtime_offset_ns: i64::try_from(realtime).unwrap_or(0) - i64::try_from(mono).unwrap_or(0),
         started_mono_ns: started,
@@ -152,33 +173,28 @@ struct Session {
     /// Records told, and how many are to be told at most; all are taken note of.
     told: u64,
     most: u64,
+    watched: Watched,
 }
 
 impl Session {
-    /// Hands on records until a limit is reached, a signal comes, or nobody reads the output any more.
-    async fn follow(&mut self, until: Until) -> Result<()> {
-        let mut interrupt = signal(SignalKind::interrupt()).context("waiting for SIGINT")?;
-        let mut terminate = signal(SignalKind::terminate()).context("waiting for SIGTERM")?;
-        let deadline = until.duration.map(|duration| Instant::now() + duration);
+    /// Hands on records until somebody asks to stop, enough is told, or nobody reads the output any more.
+    async fn follow(&mut self, stop: &Stop) -> Result<()> {
         let mut next_check = Instant::now() + LOSS_CHECK;
-        loop {
+        while !stop.is_asked() && self.told < self.most {
             tokio::select! {
-                _ = interrupt.recv() => return Ok(()),
-                _ = terminate.recv() => return Ok(()),
+                () = stop.asked() => {}
                 () = self.source.ready() => {}
             }
             self.drain()?;
-            if self.told_enough() || deadline.is_some_and(|at| Instant::now() >= at) {
-                return Ok(());
-            }
             if Instant::now() >= next_check {
                 next_check = Instant::now() + LOSS_CHECK;
                 self.tell_losses()?;
                 if !is_read() {
-                    return Ok(());
+                    break;
                 }
             }
         }
+        Ok(())
     }
 
     /// Hands on what has come; returns how many records that were.
@@ -188,16 +204,12 @@ impl Session {
             collector.observe(record);
             if told < most {
                 *told += 1;
-                sink.record(record)?;
+                tell(sink.record(record))?;
             }
             Ok(())
         })?;
-        self.sink.flush()?;
+        tell(self.sink.flush())?;
         Ok(taken)
-    }
-
-    const fn told_enough(&self) -> bool {
-        self.told >= self.most
     }
 
     /// One `lost` event per cause that lost something since the last look.
@@ -208,11 +220,11 @@ impl Session {
             let is_loss = matches!(counter.kind(), CounterKind::LostRecord | CounterKind::LostSocket);
             let lost = counters[counter as usize].saturating_sub(self.told_losses[counter as usize]);
             if is_loss && lost > 0 {
-                self.sink.lost(&Lost { count: lost, place: counter.name().to_owned(), mono_ns })?;
+                tell(self.sink.lost(&Lost { count: lost, place: counter.name().to_owned(), mono_ns }))?;
             }
         }
         self.told_losses = counters;
-        Ok(self.sink.flush()?)
+        tell(self.sink.flush())
     }
 
     /// Takes what is still in the ring, then adds up.
@@ -230,25 +242,15 @@ impl Session {
             counters: self.told_losses,
             live: self.loaded.live()?,
             filtered: about.scope != Scope::Whole,
+            watched: self.watched,
             from_mono_ns,
             to_mono_ns,
         };
         let audit = audit(&snapshots.finish(), &totals, kernel.counted_at, &about.scope);
         let summary = self.collector.finish(&totals, audit);
         if about.summary == Tell::Yes {
-            self.sink.summary(&summary)?;
-            self.sink.flush()?;
+            tell(self.sink.summary(&summary).and_then(|()| self.sink.flush()))?;
         }
         Ok(summary)
-    }
-}
-
-/// Whether standard output still has a reader: a closed pipe shows only when somebody looks.
-fn is_read() -> bool {
-    let stdout = std::io::stdout();
-    let mut fds = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
-    match poll(&mut fds, PollTimeout::ZERO) {
-        Ok(_) => !fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLERR)),
-        Err(_) => true,
     }
 }

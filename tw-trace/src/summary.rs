@@ -8,6 +8,7 @@ use tw_trace_common::event::Kind;
 use crate::collector::{ExpiredGroup, Spread, TopOwners};
 
 /// The figures of a finished run. Counts are the kernel side's; durations come from the delivered records.
+/// None is what the run did not watch, or could not know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// CLOCK_MONOTONIC at the end.
@@ -16,14 +17,14 @@ pub struct Summary {
     pub tick_ns: u64,
     /// The figures are those of the sockets that the filters select.
     pub filtered: bool,
-    pub sockets: Sockets,
+    pub sockets: Option<Sockets>,
     /// By `ExitReason`.
-    pub exited: [u64; 8],
+    pub exited: Option<[u64; 8]>,
     /// State changes of full sockets.
-    pub states: u64,
-    pub rearms: u64,
+    pub states: Option<u64>,
+    pub rearms: Option<u64>,
     /// Connections that skipped TIME_WAIT.
-    pub overflow: u64,
+    pub overflow: Option<u64>,
     /// Records and sockets lost.
     pub lost: u64,
     pub lost_by: Vec<(Counter, u64)>,
@@ -37,15 +38,19 @@ pub struct Summary {
     pub unbalanced: Vec<String>,
     /// What could not be held against the kernel's counters, and why.
     pub unaudited: Vec<String>,
-    /// Time in TIME_WAIT proper, as far as exits were delivered.
+    /// Time in TIME_WAIT proper, of delivered exits whose start was seen.
     pub duration: Option<Spread>,
+    /// Delivered exits from TIME_WAIT proper whose start was not seen: in no figure of durations.
+    pub estimated: u64,
     /// The same by `ExitReason`.
     pub duration_by_reason: [Option<Spread>; 8],
-    /// Time in the FIN_WAIT2 substate.
+    /// Time in the FIN_WAIT2 substate, of those whose start was seen.
     pub fin_wait2: Option<Spread>,
     /// Durations in TIME_WAIT proper in ascending order, with counts.
     pub durations: Vec<(u64, u64)>,
     pub expired: Vec<ExpiredGroup>,
+    /// Expiries with a known duration that are in no group.
+    pub expired_otherwise: u64,
     pub owners: TopOwners,
 }
 

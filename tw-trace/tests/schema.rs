@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tw_trace::audit::Audit;
-use tw_trace::collector::{Collector, KernelTotals};
+use tw_trace::collector::{Collector, KernelTotals, Watched};
 use tw_trace::decode::{self, Record};
 use tw_trace::header::Header;
 use tw_trace::sink::json::Json;
@@ -164,16 +164,19 @@ fn lost_and_summaries() {
     };
     let audit = Audit {
         deltas: [("TW".into(), 9), ("sockstat_tw".into(), -4)].into(),
-        overflow: 2,
+        overflow: Some(2),
         problems: vec!["a problem".into()],
         unaudited: vec!["namespace 7".into()],
     };
     let full = full.finish(&totals, audit);
+    let blind = KernelTotals { watched: Watched { states: false, time_waits: false }, ..totals };
+    let blind = Collector::new(made_up::TICK_NS).finish(&blind, Audit::default());
     let lost = Lost { count: 512, place: Counter::RingState.name().into(), mono_ns: made_up::START };
     let lines = written(|sink| {
         sink.lost(&lost).expect("writing to memory");
         sink.summary(&empty).expect("writing to memory");
         sink.summary(&full).expect("writing to memory");
+        sink.summary(&blind).expect("writing to memory");
     });
     assert_eq!((&lines[1]["event"], &lines[1]["count"]), (&json!("lost"), &json!(512)));
     assert_eq!((&lines[2]["balanced"], &lines[2]["duration_ns"]), (&json!(true), &Value::Null));
@@ -181,6 +184,12 @@ fn lost_and_summaries() {
     assert_eq!((&full["balanced"], &full["exited"]["rst"]), (&json!(false), &json!(1)));
     assert_eq!((&full["kernel"]["sockstat_tw"], &full["lost_by"]["tw_map_full"]), (&json!(-4), &json!(3)));
     assert_eq!(full["records"]["state"]["made"], json!(3));
+    // One exit of each reason is estimated.
+    assert_eq!(full["estimated"], json!(ExitReason::ALL.len()));
+    for key in ["entered", "exited", "seeded", "live", "states", "rearms", "sockets"] {
+        assert!(!full[key].is_null(), "{key}");
+        assert_eq!(lines[4].get(key), Some(&Value::Null), "{key}");
+    }
     assert!(full["histogram"].as_array().is_some_and(|bars| !bars.is_empty()));
 }
 

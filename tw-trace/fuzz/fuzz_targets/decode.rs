@@ -8,9 +8,17 @@ use tw_trace::decode::decode;
 use tw_trace::header::Header;
 use tw_trace::sink::json::Json;
 use tw_trace::sink::text::Text;
-use tw_trace::sink::{NoCgroupNames, Sink, Style};
+use tw_trace::sink::{CgroupNames, Sink, Style};
 
 const TICK_NS: u64 = 4_000_000;
+
+struct NoCgroupNames;
+
+impl CgroupNames for NoCgroupNames {
+    fn path(&mut self, _: u64) -> Option<&str> {
+        None
+    }
+}
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(record) = decode(bytes) else { return };

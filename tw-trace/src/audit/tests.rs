@@ -1,6 +1,7 @@
 //! The audit finds every kind of disagreement and accepts what only timing explains.
 
 use super::*;
+use crate::collector::Watched;
 use crate::made_up::Random;
 
 const INODE: u32 = 4_026_531_840;
@@ -12,6 +13,7 @@ fn snapshot(tw: u64, recycled: u64, living: u64) -> Snapshot {
 
 fn at_rest(start: &Snapshot, end: &Snapshot) -> Namespace {
     Namespace {
+        id: u64::from(INODE),
         inode: INODE,
         start: Start::Read { before: start.clone(), after: start.clone() },
         end: End::Read { before: end.clone(), after: end.clone() },
@@ -26,7 +28,7 @@ fn ledger(seeded: u64, entered: u64, expired: u64, reused: u64) -> Ledger {
 }
 
 fn totals(ledger: Ledger) -> KernelTotals {
-    KernelTotals { ledgers: [(INODE, ledger)].into(), ..KernelTotals::default() }
+    KernelTotals { ledgers: [(INODE.into(), ledger)].into(), ..KernelTotals::default() }
 }
 
 fn arming(namespace: Namespace, totals: &KernelTotals) -> Audit {
@@ -57,6 +59,7 @@ fn one_socket_too_few_is_a_problem_with_numbers() {
 #[test]
 fn what_happens_while_attaching_may_be_counted_or_not() {
     let namespace = Namespace {
+        id: u64::from(INODE),
         inode: INODE,
         start: Start::Read { before: snapshot(90, 0, 0), after: snapshot(100, 0, 10) },
         end: End::Read { before: snapshot(200, 0, 110), after: snapshot(205, 0, 115) },
@@ -108,8 +111,12 @@ fn reuse_and_living_sockets_are_held_against_the_kernel() {
 #[test]
 fn a_new_namespace_began_at_zero() {
     let end = snapshot(5, 0, 5);
-    let namespace =
-        Namespace { inode: INODE, start: Start::Created, end: End::Read { before: end.clone(), after: end } };
+    let namespace = Namespace {
+        id: u64::from(INODE),
+        inode: INODE,
+        start: Start::Created,
+        end: End::Read { before: end.clone(), after: end },
+    };
     let audit = arming(namespace, &totals(ledger(0, 5, 0, 0)));
     assert_eq!((audit.problems.len(), audit.deltas["TW"]), (0, 5));
 }
@@ -119,7 +126,7 @@ fn what_cannot_be_compared_is_said() {
     let end = snapshot(5, 0, 5);
     let start = Start::Read { before: end.clone(), after: end.clone() };
     let said = |end: End, totals: &KernelTotals, scope: &Scope| {
-        let namespace = Namespace { inode: INODE, start: start.clone(), end };
+        let namespace = Namespace { id: u64::from(INODE), inode: INODE, start: start.clone(), end };
         let audit = audit(&[namespace], totals, CountedAt::Arming, scope);
         assert_eq!(audit.problems, Vec::<String>::new());
         audit.unaudited.join("\n")
@@ -134,6 +141,14 @@ fn what_cannot_be_compared_is_said() {
     assert!(
         said(read.clone(), &wrong, &Scope::Filtered("--pid 1".into())).contains("only what --pid 1 selects")
     );
+    let watched = Watched { states: true, time_waits: false };
+    let states = KernelTotals { watched, ..wrong.clone() };
+    for end in [End::Gone, read.clone()] {
+        assert_eq!(
+            said(end, &states, &Scope::Whole),
+            "this run did not watch time-wait sockets: nothing to compare with"
+        );
+    }
     let mut crowded = wrong.clone();
     crowded.ledgers.insert(0, ledger(0, 1, 0, 0));
     assert!(said(read, &crowded, &Scope::Whole).contains("could not be put down to a network namespace"));
@@ -145,8 +160,12 @@ fn what_cannot_be_compared_is_said() {
 fn a_kernel_without_a_counter_is_not_blamed() {
     let mut end = snapshot(5, 0, 5);
     end.tcpext.remove(TW_KILLED);
-    let namespace =
-        Namespace { inode: INODE, start: Start::Created, end: End::Read { before: end.clone(), after: end } };
+    let namespace = Namespace {
+        id: u64::from(INODE),
+        inode: INODE,
+        start: Start::Created,
+        end: End::Read { before: end.clone(), after: end },
+    };
     let audit = arming(namespace, &totals(ledger(0, 5, 0, 0)));
     assert_eq!(audit.unaudited, ["namespace 4026531840: this kernel has no counter TW+TWKilled"]);
 }
@@ -179,7 +198,8 @@ fn random_runs_agree_and_every_falsification_outside_the_slack_is_found() {
         let before = phase(&mut now, Some(&mut ledger));
         phase(&mut now, Some(&mut ledger));
         let after = phase(&mut now, None);
-        let namespace = Namespace { inode: INODE, start, end: End::Read { before, after } };
+        let namespace =
+            Namespace { id: u64::from(INODE), inode: INODE, start, end: End::Read { before, after } };
         assert_eq!(arming(namespace.clone(), &totals(ledger)).problems, Vec::<String>::new());
         // More than can have happened while attaching and detaching (50 a phase, two phases at each end).
         let wrong = Ledger { entered: ledger.entered + 201, ..ledger };

@@ -1,9 +1,8 @@
 //! `tw-trace trace`: one line per event, as it happens, and a summary that adds up.
 
 use std::{
-    fs::File,
-    io,
-    os::fd::{AsFd as _, OwnedFd},
+    env,
+    io::{self, IsTerminal as _},
 };
 
 use anyhow::{Context as _, Result};
@@ -17,18 +16,25 @@ use crate::{
     kernel::{
         cgroup::CgroupPaths,
         load::{Settings, Sizes},
-        netns,
+        netns::{self, Sysctls},
         plan::Wants,
         prepare::Prepared,
+        sizing,
+        snapshots::NetnsId,
     },
-    run::{About, Tell, Until, run},
+    output::Output,
+    run::{About, Tell, run},
     sink::{CgroupNames, Sink, Style, json::Json, text::Text},
+    stop::Stop,
+    summary::Summary,
     warning::Warning,
 };
 
 pub fn trace(args: &TraceArgs) -> Result<()> {
     let kinds = filter::kinds(&args.events, &args.filters).map_err(Usage)?;
-    let netns = args.filters.netns.as_deref().map(netns::resolve).transpose().map_err(usage)?;
+    let netns =
+        args.filters.netns.as_deref().map(netns::resolve).transpose().map_err(|error| usage(&error))?;
+    let netns = netns.map(NetnsId::with_inode);
     let filter = filter::resolve(&args.filters, netns, cgroup(&args.filters)?).map_err(Usage)?;
 
     let prepared = Prepared::read(args.run.btf.as_deref());
@@ -44,48 +50,54 @@ pub fn trace(args: &TraceArgs) -> Result<()> {
         filter: filter.filter,
         sizes: Sizes {
             ring: args.sizes.ring_size,
-            time_waits: args.sizes.max_time_waits,
-            sockets: args.sizes.max_sockets,
+            time_waits: args.sizes.max_time_waits.unwrap_or_else(|| time_waits(netns)),
+            sockets: args.sizes.max_sockets.next_power_of_two(),
         },
     };
     let about = About {
-        scope: scope(&filter, wants),
+        scope: scope(&filter),
         filters: filter.given,
         netns,
+        duration: args.run.duration,
+        count: args.run.count,
         summary: if args.output.quiet { Tell::No } else { Tell::Yes },
     };
-    let out = File::from(stdout()?);
-    let json = args.output.json;
-    let until = Until { duration: args.run.duration, count: args.run.count };
-    let summary = run(&kernel, &settings, about, until, || sink(out, json))?;
+    let summary = run(&kernel, &settings, &about, Warning::tell, |stop| sink(stop, args.output.json))?;
     warn(&summary);
     Ok(())
 }
 
 /// What lies ill with a run is said on stderr too, where it is not lost among the data.
-fn warn(summary: &crate::summary::Summary) {
+fn warn(summary: &Summary) {
     let records: u64 = summary.records.iter().map(|records| records.lost).sum();
     if records > 0 {
-        eprintln!("{}", Warning::RecordsLost { count: records });
+        Warning::RecordsLost { count: records }.tell();
     }
-    if summary.sockets.lost > 0 {
-        eprintln!("{}", Warning::SocketsLost { count: summary.sockets.lost });
+    let sockets = summary.sockets.map_or(0, |sockets| sockets.lost);
+    if sockets > 0 {
+        Warning::SocketsLost { count: sockets }.tell();
     }
     if !summary.balanced {
-        eprintln!("{}", Warning::Unbalanced { why: summary.unbalanced.join("; ") });
+        Warning::Unbalanced { why: summary.unbalanced.join("; ") }.tell();
     }
 }
 
-fn usage(error: anyhow::Error) -> anyhow::Error {
+fn usage(error: &anyhow::Error) -> anyhow::Error {
     Usage(format!("{error:#}")).into()
 }
 
+/// Room for time-wait sockets when the command line gives none.
+fn time_waits(netns: Option<NetnsId>) -> u32 {
+    let limit = netns
+        .and_then(|id| netns::enumerate().found.remove(&id.inode))
+        .and_then(|netns| netns::run_in(&netns, Sysctls::read).ok()?.number("tcp_max_tw_buckets"));
+    sizing::time_waits(limit, sizing::memory_bytes())
+}
+
 /// Filters other than the namespace's make the kernel's own counters incomparable.
-fn scope(filter: &filter::Resolved, wants: Wants) -> Scope {
+fn scope(filter: &filter::Resolved) -> Scope {
     let narrowing = filter_bits::OWNER | (filter_bits::CONN & !filter_bits::NETNS);
-    if !wants.time_waits() {
-        Scope::Filtered("--events state".to_owned())
-    } else if filter.filter.active & narrowing != 0 {
+    if filter.filter.active & narrowing != 0 {
         Scope::Filtered(filter.given.join(", "))
     } else {
         Scope::Whole
@@ -95,8 +107,10 @@ fn scope(filter: &filter::Resolved, wants: Wants) -> Scope {
 /// The id of `--cgroup`, given as a number or as a path.
 fn cgroup(filters: &FilterArgs) -> Result<Option<u64>> {
     let Some(given) = &filters.cgroup else { return Ok(None) };
-    if let Ok(id) = given.parse() {
-        return Ok(Some(id));
+    match given.parse() {
+        Ok(0) => return Err(Usage("--cgroup 0: no cgroup has this id".to_owned()).into()),
+        Ok(id) => return Ok(Some(id)),
+        Err(_) => {}
     }
     let id = CgroupPaths::new().id(given).map_err(|error| {
         Usage(format!("--cgroup {given}: {error}; give a path below the cgroup v2 mount, or an id"))
@@ -104,18 +118,31 @@ fn cgroup(filters: &FilterArgs) -> Result<Option<u64>> {
     Ok(Some(id))
 }
 
-/// Standard output without the line buffering that the standard library puts around it.
-fn stdout() -> Result<OwnedFd> {
-    io::stdout().as_fd().try_clone_to_owned().context("standard output cannot be written")
+fn sink(stop: Stop, json: bool) -> Result<Box<dyn Sink>> {
+    let out = Output::stdout(stop).context("standard output cannot be written")?;
+    Ok(if json { Box::new(Json::new(out, CgroupPaths::new())) } else { Box::new(Text::new(out, style())) })
 }
 
-fn sink(out: File, json: bool) -> Box<dyn Sink> {
-    let cgroups = CgroupPaths::new();
-    if json { Box::new(Json::new(out, cgroups)) } else { Box::new(Text::new(out, Style::Plain)) }
+/// Colours for a terminal whose user did not decline them (no-color.org).
+fn style() -> Style {
+    let declined = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    if io::stdout().is_terminal() && !declined { Style::Colour } else { Style::Plain }
 }
 
 impl CgroupNames for CgroupPaths {
     fn path(&mut self, id: u64) -> Option<&str> {
         Self::path(self, id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cgroup_that_no_socket_is_in_is_refused() {
+        let given = |id: &str| cgroup(&FilterArgs { cgroup: Some(id.to_owned()), ..FilterArgs::default() });
+        assert!(given("0").unwrap_err().is::<Usage>());
+        assert_eq!(given("42").unwrap(), Some(42));
     }
 }

@@ -4,8 +4,9 @@ use tw_trace_common::event::{NONE_NS, TwExit, Wheel};
 
 /// Different timeouts that are told apart; TIME_WAIT has one, so this is generous.
 const MOST: usize = 8;
-/// Reading the clock next to the arming can be a jiffy off to either side.
-const NEAR: u64 = 2;
+/// Timeouts that are nearest to the same multiple of this are one: reading the clock next to the arming can be
+/// a jiffy off to either side, while those that somebody sets differ by whole seconds.
+const UNIT_NS: u64 = 100_000_000;
 
 /// The width of a slot on this level of the timer wheel: each level is eight times coarser (LVL_CLK_SHIFT).
 pub fn granularity_ns(tick_ns: u64, level: u8) -> u64 {
@@ -17,7 +18,18 @@ pub fn rounding_ns(tick_ns: u64, wheel: &Wheel) -> u64 {
     wheel.bucket.saturating_sub(wheel.expires).saturating_mul(tick_ns)
 }
 
-/// Expired sockets whose last timer asked for the same time on the same wheel level.
+/// How much later than asked for the slot of an expired timer was due, from the moment of its arming: other than
+/// [`rounding_ns`] it holds the part of a jiffy at which it was armed, and jiffies that were late themselves, so
+/// that timeout, rounding and lateness make up the time since the arming.
+pub fn expired_rounding_ns(tick_ns: u64, exit: &TwExit) -> u64 {
+    if exit.since_arming_ns == NONE_NS || exit.lateness_ns == NONE_NS || exit.timeout_jiffies == 0 {
+        return rounding_ns(tick_ns, &exit.wheel);
+    }
+    let timeout_ns = exit.timeout_jiffies.saturating_mul(tick_ns);
+    exit.since_arming_ns.saturating_sub(timeout_ns).saturating_sub(exit.lateness_ns)
+}
+
+/// Expired sockets whose last timer asked for about the same time on the same wheel level.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
     pub level: u8,
@@ -28,10 +40,10 @@ pub struct Group {
     pub rounding: Range,
     /// None known when empty (`min > max`).
     pub lateness: Range,
-    tick_ns: u64,
-    first_jiffies: u64,
-    /// How often each timeout from `first - NEAR` on was asked for.
-    near: [u64; 2 * NEAR as usize + 1],
+    /// What the timers asked for.
+    timeouts: Range,
+    /// The timeouts' multiple of [`UNIT_NS`].
+    units: u64,
 }
 
 /// The least and the largest of some nanoseconds.
@@ -51,23 +63,47 @@ impl Range {
 }
 
 impl Group {
-    /// The timeout that most of them asked for.
+    const fn new(level: u8, units: u64, granularity_ns: u64) -> Self {
+        Self {
+            level,
+            count: 0,
+            granularity_ns,
+            waited: Range::EMPTY,
+            rounding: Range::EMPTY,
+            lateness: Range::EMPTY,
+            timeouts: Range::EMPTY,
+            units,
+        }
+    }
+
+    /// What they asked for: the round time, or what comes nearest to it when all lie to one side.
     pub fn timeout_ns(&self) -> u64 {
-        let most = (0..self.near.len()).max_by_key(|&i| (self.near[i], i.abs_diff(NEAR as usize) == 0));
-        let jiffies = (self.first_jiffies + most.unwrap_or(0) as u64).saturating_sub(NEAR);
-        jiffies.saturating_mul(self.tick_ns)
+        let round = self.units.saturating_mul(UNIT_NS);
+        round.clamp(self.timeouts.min, self.timeouts.max)
+    }
+
+    fn add(&mut self, exit: &TwExit, timeout_ns: u64, tick_ns: u64) {
+        self.count += 1;
+        self.timeouts.add(timeout_ns);
+        self.waited.add(exit.since_arming_ns);
+        self.rounding.add(expired_rounding_ns(tick_ns, exit));
+        if exit.lateness_ns != NONE_NS {
+            self.lateness.add(exit.lateness_ns);
+        }
     }
 }
 
-/// All expiries in TIME_WAIT proper.
+/// All expiries in TIME_WAIT proper whose start was seen.
 pub struct Expired {
     tick_ns: u64,
     groups: Vec<Group>,
+    /// Expiries in no group.
+    otherwise: u64,
 }
 
 impl Expired {
     pub const fn new(tick_ns: u64) -> Self {
-        Self { tick_ns, groups: Vec::new() }
+        Self { tick_ns, groups: Vec::new(), otherwise: 0 }
     }
 
     /// Groups by timeout, in the order of their first expiry.
@@ -75,40 +111,30 @@ impl Expired {
         &self.groups
     }
 
+    /// Expiries in no group: their timer is not known, or there are too many different ones.
+    pub const fn otherwise(&self) -> u64 {
+        self.otherwise
+    }
+
     pub fn add(&mut self, exit: &TwExit) {
-        if exit.timeout_jiffies == 0 || exit.since_arming_ns == NONE_NS {
-            return;
-        }
-        let Some(group) = self.group(exit.timeout_jiffies, exit.wheel.level) else { return };
-        let offset = exit.timeout_jiffies + NEAR - group.first_jiffies;
-        group.near[offset as usize] += 1;
-        group.count += 1;
-        group.waited.add(exit.since_arming_ns);
-        group.rounding.add(rounding_ns(group.tick_ns, &exit.wheel));
-        if exit.lateness_ns != NONE_NS {
-            group.lateness.add(exit.lateness_ns);
+        let tick_ns = self.tick_ns;
+        let timeout_ns = exit.timeout_jiffies.saturating_mul(tick_ns);
+        let known = timeout_ns != 0 && exit.since_arming_ns != NONE_NS;
+        match if known { self.group(timeout_ns, exit.wheel.level) } else { None } {
+            Some(group) => group.add(exit, timeout_ns, tick_ns),
+            None => self.otherwise += 1,
         }
     }
 
     /// None when there are too many different timeouts.
-    fn group(&mut self, jiffies: u64, level: u8) -> Option<&mut Group> {
-        let known =
-            self.groups.iter().position(|g| g.level == level && g.first_jiffies.abs_diff(jiffies) <= NEAR);
+    fn group(&mut self, timeout_ns: u64, level: u8) -> Option<&mut Group> {
+        let units = timeout_ns.saturating_add(UNIT_NS / 2) / UNIT_NS;
+        let known = self.groups.iter().position(|group| group.level == level && group.units == units);
         let index = match known {
             Some(index) => index,
             None if self.groups.len() == MOST => return None,
             None => {
-                self.groups.push(Group {
-                    level,
-                    count: 0,
-                    granularity_ns: granularity_ns(self.tick_ns, level),
-                    waited: Range::EMPTY,
-                    rounding: Range::EMPTY,
-                    lateness: Range::EMPTY,
-                    tick_ns: self.tick_ns,
-                    first_jiffies: jiffies,
-                    near: [0; 2 * NEAR as usize + 1],
-                });
+                self.groups.push(Group::new(level, units, granularity_ns(self.tick_ns, level)));
                 self.groups.len() - 1
             }
         };
@@ -122,34 +148,50 @@ mod tests {
     use crate::made_up::{self, TICK_NS};
 
     #[test]
-    fn a_jiffy_off_is_the_same_timeout_and_the_commonest_is_told() {
-        let mut expired = Expired::new(TICK_NS);
-        for jiffies in [14_999, 15_000, 15_000, 15_001] {
-            expired.add(&TwExit { timeout_jiffies: jiffies, ..made_up::exit() });
+    fn jiffies_off_are_the_same_timeout_whichever_comes_first() {
+        let mut jiffies = [14_996, 15_000, 15_000, 15_003];
+        for _ in 0..jiffies.len() {
+            jiffies.rotate_left(1);
+            let mut expired = Expired::new(TICK_NS);
+            for timeout_jiffies in jiffies {
+                expired.add(&TwExit { timeout_jiffies, ..made_up::exit() });
+            }
+            assert_eq!((expired.groups().len(), expired.otherwise()), (1, 0));
+            told(&expired.groups()[0]);
         }
-        let [group] = expired.groups() else { panic!("{} groups", expired.groups().len()) };
+    }
+
+    fn told(group: &Group) {
         assert_eq!((group.count, group.timeout_ns()), (4, 60 * made_up::SECOND));
         assert_eq!(group.granularity_ns, 2_048_000_000);
-        assert_eq!(group.rounding, Range { min: 1_920_000_000, max: 1_920_000_000 });
+        assert_eq!(group.rounding, Range { min: 1_908_000_000, max: 1_936_000_000 });
         assert_eq!(group.lateness, Range { min: 3_000_000, max: 3_000_000 });
     }
 
     #[test]
-    fn other_timeouts_and_levels_are_other_groups_up_to_a_bound() {
+    fn a_timeout_that_is_not_round_is_told_as_it_is() {
         let mut expired = Expired::new(TICK_NS);
-        for jiffies in 1..=100 {
-            expired.add(&TwExit { timeout_jiffies: jiffies * 10, ..made_up::exit() });
-        }
-        assert_eq!(expired.groups().len(), MOST);
-        assert!(expired.groups().iter().all(|group| group.count == 1));
+        expired.add(&TwExit { timeout_jiffies: 15_009, ..made_up::exit() });
+        assert_eq!(expired.groups()[0].timeout_ns(), 60_036 * 1_000_000);
     }
 
     #[test]
-    fn what_is_unknown_is_left_out() {
+    fn other_timeouts_and_levels_are_other_groups_and_what_is_beyond_the_bound_is_counted() {
+        let mut expired = Expired::new(TICK_NS);
+        for jiffies in 1..=100 {
+            expired.add(&TwExit { timeout_jiffies: jiffies * 250, ..made_up::exit() });
+        }
+        assert_eq!(expired.groups().len(), MOST);
+        assert!(expired.groups().iter().all(|group| group.count == 1));
+        assert_eq!(expired.otherwise(), 100 - MOST as u64);
+    }
+
+    #[test]
+    fn what_is_unknown_is_in_no_group() {
         let mut expired = Expired::new(TICK_NS);
         expired.add(&TwExit { timeout_jiffies: 0, ..made_up::exit() });
         expired.add(&TwExit { since_arming_ns: NONE_NS, ..made_up::exit() });
-        assert!(expired.groups().is_empty());
+        assert_eq!((expired.groups().len(), expired.otherwise()), (0, 2));
         expired.add(&TwExit { lateness_ns: NONE_NS, ..made_up::exit() });
         assert!(expired.groups()[0].lateness.min > expired.groups()[0].lateness.max);
     }

@@ -9,12 +9,12 @@ mod totals;
 
 use tw_trace_common::counter::{Counter, CounterKind};
 use tw_trace_common::event::{Kind, NONE_NS, TwExit};
-use tw_trace_common::state::{ExitReason, Substate};
+use tw_trace_common::state::{Entered, ExitReason, Substate};
 
 pub use durations::{Durations, Spread};
-pub use expired::{Expired, Group as ExpiredGroup, Range, granularity_ns, rounding_ns};
+pub use expired::{Expired, Group as ExpiredGroup, Range, expired_rounding_ns, granularity_ns, rounding_ns};
 pub use owners::{Owners, Top as TopOwners};
-pub use totals::KernelTotals;
+pub use totals::{KernelTotals, Watched};
 
 use crate::audit::Audit;
 use crate::decode::Record;
@@ -30,8 +30,10 @@ pub struct Collector {
     delivered: [u64; Kind::ALL.len() + 1],
     /// Exit records by [`ExitReason`].
     exits: [u64; ExitReason::ALL.len()],
-    /// Time in TIME_WAIT proper by [`ExitReason`].
+    /// Time in TIME_WAIT proper by [`ExitReason`], where it is exactly known.
     lifetimes: [Durations; ExitReason::ALL.len()],
+    /// Exits from TIME_WAIT proper whose time there is not exactly known.
+    estimated: u64,
     fin_wait2: Durations,
     expired: Expired,
     owners: Owners,
@@ -44,6 +46,7 @@ impl Collector {
             delivered: [0; Kind::ALL.len() + 1],
             exits: [0; ExitReason::ALL.len()],
             lifetimes: std::array::from_fn(|reason| Durations::new(precision(ExitReason::ALL[reason]))),
+            estimated: 0,
             fin_wait2: Durations::new(durations::COARSE),
             expired: Expired::new(tick_ns),
             owners: Owners::default(),
@@ -62,16 +65,23 @@ impl Collector {
         let reason = usize::from(exit.reason).min(ExitReason::ALL.len() - 1);
         self.exits[reason] += 1;
         self.owners.add(&exit.owner);
-        if exit.fin_wait2_ns != 0 && exit.fin_wait2_ns != NONE_NS {
+        let exact = exit.entered == Entered::Exact as u8;
+        if exact && exit.fin_wait2_ns != 0 && exit.fin_wait2_ns != NONE_NS {
             self.fin_wait2.add(exit.fin_wait2_ns);
         }
         if exit.substate == Substate::TimeWait as u8 {
-            if exit.duration_ns != NONE_NS {
-                self.lifetimes[reason].add(exit.duration_ns);
+            if exact && exit.duration_ns != NONE_NS {
+                self.observe_lifetime(exit, reason);
+            } else {
+                self.estimated += 1;
             }
-            if exit.reason == ExitReason::Expired as u8 {
-                self.expired.add(exit);
-            }
+        }
+    }
+
+    fn observe_lifetime(&mut self, exit: &TwExit, reason: usize) {
+        self.lifetimes[reason].add(exit.duration_ns);
+        if exit.reason == ExitReason::Expired as u8 {
+            self.expired.add(exit);
         }
     }
 
@@ -86,7 +96,9 @@ impl Collector {
         let records = self.records(totals);
         let mut unbalanced = totals.socket_problems();
         unbalanced.extend(records.iter().filter_map(Records::problem));
-        unbalanced.extend(self.exit_problems(&sum.exited));
+        if totals.watched.time_waits {
+            unbalanced.extend(self.exit_problems(&sum.exited));
+        }
         unbalanced.extend(audit.problems);
         let lost_by = totals.nonzero(&[CounterKind::LostRecord, CounterKind::LostSocket]);
         let lifetimes = Durations::merged(&self.lifetimes);
@@ -96,9 +108,9 @@ impl Collector {
             tick_ns: self.tick_ns,
             filtered: totals.filtered,
             sockets: totals.sockets(),
-            exited: sum.exited,
-            states: totals.counter(Counter::States),
-            rearms: sum.rearms,
+            exited: totals.watched.time_waits.then_some(sum.exited),
+            states: totals.watched.states.then_some(totals.counter(Counter::States)),
+            rearms: totals.watched.time_waits.then_some(sum.rearms),
             overflow: overflow(totals, audit.overflow),
             lost: lost_by.iter().map(|(_, count)| count).sum(),
             lost_by,
@@ -109,10 +121,12 @@ impl Collector {
             unbalanced,
             unaudited: audit.unaudited,
             duration: lifetimes.spread(),
+            estimated: self.estimated,
             duration_by_reason: std::array::from_fn(|reason| self.lifetimes[reason].spread()),
             fin_wait2: self.fin_wait2.spread(),
             durations: lifetimes.values(),
             expired: self.expired.groups().to_vec(),
+            expired_otherwise: self.expired.otherwise(),
             owners: self.owners.top(TOP_OWNERS),
         }
     }
@@ -174,10 +188,13 @@ const fn counters_of(kind: Kind) -> (Counter, Counter) {
     }
 }
 
-/// The kernel counts every overflow of a namespace, tw-trace those that the filters select.
-fn overflow(totals: &KernelTotals, kernel: u64) -> u64 {
+/// The kernel counts every overflow of a namespace, tw-trace those that the filters select. That none was made
+/// says nothing: not every backend can see them.
+fn overflow(totals: &KernelTotals, kernel: Option<u64>) -> Option<u64> {
     let made = totals.counter(Counter::MadeTwOverflow);
-    if totals.filtered { made } else { made.max(kernel) }
+    let told = (made > 0).then_some(made);
+    let counted = kernel.filter(|_| !totals.filtered && totals.watched.time_waits);
+    told.max(counted)
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ fn a_run_adds_up() {
         summary.duration.map(|d| (d.count, d.min_ns, d.max_ns)),
         Some((1, 61_923_000_000, 61_923_000_000))
     );
-    assert_eq!((summary.elapsed_ns, summary.lost, summary.overflow), (90 * SECOND, 0, 1));
+    assert_eq!((summary.elapsed_ns, summary.lost, summary.overflow), (90 * SECOND, 0, Some(1)));
     assert_eq!(summary.expired[0].timeout_ns(), 60 * SECOND);
     assert_eq!(summary.owners.named, [(made_up::owner().comm, 1)]);
 }
@@ -56,7 +56,7 @@ fn losses_that_were_counted_add_up_but_are_told() {
     totals.counters[Counter::HiddenRearm as usize] = 9;
     let summary = collector.finish(&totals, Audit::default());
     assert!(summary.balanced, "{:?}", summary.unbalanced);
-    assert_eq!((summary.lost, summary.sockets.lost), (515, 3));
+    assert_eq!((summary.lost, summary.sockets.map(|sockets| sockets.lost)), (515, Some(3)));
     assert_eq!(
         summary.lost_by,
         [(Counter::RingState, 512), (Counter::TwMapFull, 2), (Counter::ExitMissed, 1)]
@@ -106,12 +106,57 @@ fn time_in_fin_wait2_is_not_time_in_time_wait() {
     assert_eq!(summary.fin_wait2.map(|d| (d.count, d.max_ns)), Some((1, 5 * SECOND)));
 }
 
+#[test]
+fn estimated_times_are_counted_and_in_no_figure() {
+    let mut collector = Collector::new(TICK_NS);
+    let seeded = TwExit { entered: Entered::Estimated as u8, ..made_up::exit() };
+    collector.observe(&Record::TwExit(TwExit { duration_ns: 75 * SECOND, fin_wait2_ns: SECOND, ..seeded }));
+    collector.observe(&Record::TwExit(TwExit { duration_ns: NONE_NS, ..seeded }));
+    let summary = collector.finish(&KernelTotals::default(), Audit::default());
+    assert_eq!((summary.estimated, summary.duration, summary.fin_wait2), (2, None, None));
+    assert_eq!((summary.expired.len(), summary.durations.len(), summary.expired_otherwise), (0, 0, 0));
+    collector.observe(&Record::TwExit(made_up::exit()));
+    let summary = collector.finish(&KernelTotals::default(), Audit::default());
+    assert_eq!((summary.estimated, summary.duration.map(|d| d.max_ns)), (2, Some(61_923_000_000)));
+    assert_eq!(summary.expired[0].count, 1);
+}
+
+#[test]
+fn what_was_not_watched_is_not_told_and_unbalances_nothing() {
+    let ledger = Ledger { entered: 7, ..Ledger::ZERO };
+    let finish = |kinds: &[Kind]| {
+        let stream = kinds.iter().fold(0, |mask, kind| mask | kind.bit());
+        let totals = KernelTotals { watched: Watched::streaming(stream), ..totals(ledger, 0) };
+        Collector::new(TICK_NS).finish(&totals, Audit { overflow: Some(3), ..Audit::default() })
+    };
+    let states = finish(&[Kind::State]);
+    assert_eq!((states.states, states.sockets, states.exited), (Some(0), None, None));
+    assert_eq!((states.rearms, states.overflow, states.balanced), (None, None, true));
+    let time_waits = finish(&[Kind::TwExit, Kind::TwEnter]);
+    assert_eq!((time_waits.states, time_waits.rearms, time_waits.overflow), (None, Some(0), Some(3)));
+    assert_eq!((time_waits.sockets.map(|sockets| sockets.entered), time_waits.balanced), (Some(7), false));
+    assert_eq!(Watched::streaming(u16::MAX), Watched::default());
+}
+
+#[test]
+fn overflows_are_not_known_behind_filters_nor_without_the_kernels_counter() {
+    let overflow = |kernel, filtered, made| {
+        let mut totals = KernelTotals { filtered, ..KernelTotals::default() };
+        totals.counters[Counter::MadeTwOverflow as usize] = made;
+        Collector::new(TICK_NS).finish(&totals, Audit { overflow: kernel, ..Audit::default() }).overflow
+    };
+    assert_eq!(overflow(Some(0), false, 0), Some(0));
+    assert_eq!(overflow(Some(9), true, 0), None);
+    assert_eq!(overflow(Some(9), true, 2), Some(2));
+    assert_eq!(overflow(None, false, 0), None);
+}
+
 /// A random run that adds up.
 fn random_run(random: &mut Random) -> (Collector, KernelTotals) {
     let mut collector = Collector::new(TICK_NS);
     let mut ledgers = BTreeMap::new();
     let mut all = KernelTotals::default();
-    for inode in 1..=1 + random.below(3) as u32 {
+    for inode in 1..=1 + random.below(3) {
         let mut ledger = Ledger { seeded: random.below(9), ..Ledger::default() };
         ledger.exited = std::array::from_fn(|_| random.below(9));
         ledger.untracked = random.below(3);

@@ -4,24 +4,48 @@ use std::collections::BTreeMap;
 
 use tw_trace_common::config::Ledger;
 use tw_trace_common::counter::{COUNT, Counter, CounterKind};
+use tw_trace_common::event::Kind;
 
 use crate::summary::Sockets;
 
 /// The kernel side's own figures at the end of a run, summed over CPUs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KernelTotals {
-    /// By inode of the network namespace; zero holds the events of namespaces that had no room in the map.
-    pub ledgers: BTreeMap<u32, Ledger>,
+    /// By cookie of the network namespace (or its inode); zero holds the events of those that had no room.
+    pub ledgers: BTreeMap<u64, Ledger>,
     /// By [`Counter`].
     pub counters: [u64; COUNT as usize],
     /// Followed sockets that were still there at the end.
     pub live: u64,
     /// Filters were on: the figures are those of the sockets they select.
     pub filtered: bool,
+    pub watched: Watched,
     /// CLOCK_MONOTONIC when the first program was attached.
     pub from_mono_ns: u64,
     /// CLOCK_MONOTONIC when the last one was detached.
     pub to_mono_ns: u64,
+}
+
+/// What the run looked at at all: a zero of something that nobody watched would be a false statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watched {
+    /// State changes of full sockets.
+    pub states: bool,
+    /// Beginnings, re-arms and ends of time-wait sockets.
+    pub time_waits: bool,
+}
+
+impl Default for Watched {
+    fn default() -> Self {
+        Self { states: true, time_waits: true }
+    }
+}
+
+impl Watched {
+    /// What a run watches that streams these kinds of record (a mask of [`Kind::bit`]).
+    pub fn streaming(kinds: u16) -> Self {
+        Self { states: kinds & Kind::State.bit() != 0, time_waits: kinds & !Kind::State.bit() != 0 }
+    }
 }
 
 impl KernelTotals {
@@ -44,20 +68,25 @@ impl KernelTotals {
         self.ledgers.values().fold(Ledger::ZERO, |sum, ledger| sum.plus(ledger))
     }
 
-    pub fn sockets(&self) -> Sockets {
+    /// None when time-wait sockets were not watched.
+    pub fn sockets(&self) -> Option<Sockets> {
+        if !self.watched.time_waits {
+            return None;
+        }
         let sum = self.sum();
-        Sockets {
+        Some(Sockets {
             seeded: sum.seeded,
             entered: sum.entered,
             exited: sum.exited.iter().sum(),
             live: self.live,
             lost: sum.untracked + sum.missed,
-        }
+        })
     }
 
     /// What does not add up in `seeded + entered = exited + live + lost`.
     pub fn socket_problems(&self) -> Vec<String> {
-        let Sockets { seeded, entered, exited, live, lost } = self.sockets();
+        let Some(sockets) = self.sockets() else { return Vec::new() };
+        let Sockets { seeded, entered, exited, live, lost } = sockets;
         let (came, went) = (seeded + entered, exited + live + lost);
         if came == went {
             return Vec::new();

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, bail};
 use aya::{
     Btf, Ebpf, EbpfLoader, Pod, VerifierLogLevel,
-    maps::{MapData, RingBuf},
+    maps::Map,
     programs::{BtfTracePoint, Iter, ProgramError, tp_btf::BtfTracePointLinkId},
 };
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
@@ -17,6 +17,7 @@ use super::{
     plan::{Attach, Plan},
     tick::Tick,
 };
+use crate::source::ring::Ring;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tw-trace-ebpf"));
 
@@ -40,7 +41,7 @@ pub struct Sizes {
     pub ring: u32,
     /// Time-wait sockets followed at once.
     pub time_waits: u32,
-    /// Full sockets followed at once.
+    /// Places for full sockets, a power of two; some more than that can be followed.
     pub sockets: u32,
 }
 
@@ -70,7 +71,8 @@ pub fn load(plan: &Plan, btf: &Btf, settings: &Settings) -> Result<Loaded> {
         tw_timer_handler: settings.tw_timer_handler,
         filter: settings.filter,
         stream: settings.stream,
-        spare: [0; 3],
+        spare: 0,
+        socket_mask: settings.sizes.sockets - 1,
     });
     let mut ebpf = EbpfLoader::new()
         .btf(Some(btf))
@@ -147,9 +149,9 @@ impl Loaded {
         Ok(())
     }
 
-    /// Takes every program off its hook; programs and maps stay, to be read.
+    /// Takes every program off its hook, beginnings before ends; programs and maps stay, to be read.
     pub fn detach(&mut self) -> Result<()> {
-        for (name, link) in self.attached.drain(..) {
+        for (name, link) in self.attached.drain(..).rev() {
             let program: &mut BtfTracePoint =
                 self.ebpf.program_mut(name).context("a loaded program is gone")?.try_into()?;
             program.detach(link).with_context(|| format!("detaching {name}"))?;
@@ -158,8 +160,10 @@ impl Loaded {
     }
 
     /// The ring buffer, once.
-    pub fn take_ring(&mut self) -> Result<RingBuf<MapData>> {
-        let map = self.ebpf.take_map("RING").context("the ring buffer was already taken")?;
-        Ok(RingBuf::try_from(map)?)
+    pub fn take_ring(&mut self, sizes: Sizes) -> Result<Ring> {
+        match self.ebpf.take_map("RING") {
+            Some(Map::RingBuf(map)) => Ring::new(map, sizes.ring),
+            _ => bail!("the eBPF object has no ring buffer, or it was already taken"),
+        }
     }
 }

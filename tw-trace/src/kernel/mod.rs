@@ -14,6 +14,7 @@ pub mod offsets;
 pub mod plan;
 pub mod prepare;
 pub mod seed;
+pub mod sizing;
 pub mod snapshots;
 pub mod tick;
 pub mod totals;

@@ -7,7 +7,7 @@ use tw_trace_common::event::Kind;
 
 use super::facts::Facts;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
     Fentry,
     Kprobe,
@@ -175,6 +175,13 @@ pub fn plan(backend: Backend, facts: &Facts, wants: Wants) -> Result<Plan, Refus
     if rows.is_empty() && reasons.is_empty() {
         reasons
             .push("this version of tw-trace has no programs for it yet; use --backend tracepoint".to_owned());
+    }
+    if backend == Backend::Tracepoint && wants.0 == Kind::TwOverflow.bit() {
+        reasons.push(
+            "connections that skip TIME_WAIT cannot be told one by one from trace events, so nothing would be told; \
+             the summary of a run without --events counts them"
+                .to_owned(),
+        );
     }
     let mut blind_spots: Vec<String> = blind_spots(backend).iter().map(|&spot| spot.to_owned()).collect();
     let mut programs = Vec::new();

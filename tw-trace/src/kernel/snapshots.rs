@@ -2,44 +2,81 @@
 
 use std::collections::BTreeMap;
 
-use super::netns::{Counters, Netns, enumerate, run_in};
+use super::netns::{Counters, Netns, cookie, enumerate, run_in};
 use crate::audit::{End, Namespace, Snapshot, Start};
 
 /// The namespaces of a run and the readings taken of them so far.
 pub struct Snapshots {
-    /// One namespace only, when the run is about one.
-    only: Option<u32>,
-    watched: BTreeMap<u32, Watched>,
+    /// The one namespace that the run is about, if it is about one.
+    only: Option<NetnsId>,
+    /// By cookie, or by inode where there are no cookies.
+    watched: BTreeMap<u64, Watched>,
     /// Processes that would not tell their namespace.
     pub untold: usize,
 }
 
+/// Which namespace: the kernel gives the inode of one that is gone to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NetnsId {
+    pub inode: u32,
+    /// `None` where the kernel has no cookies, or where the namespace may not be entered to ask.
+    pub cookie: Option<u64>,
+}
+
+impl NetnsId {
+    pub fn of(netns: &Netns) -> Self {
+        Self { inode: netns.inode, cookie: run_in(netns, cookie).ok().flatten() }
+    }
+
+    /// The one with this inode, as it is now.
+    pub fn with_inode(inode: u32) -> Self {
+        enumerate().found.get(&inode).map_or(Self { inode, cookie: None }, Self::of)
+    }
+
+    fn key(self) -> u64 {
+        self.cookie.unwrap_or_else(|| self.inode.into())
+    }
+}
+
 struct Watched {
-    /// Kept open, and so alive, until the readings of the end are taken: but see [`Snapshots::release`].
+    inode: u32,
+    /// Open, and so kept alive, only while readings are taken: see [`Snapshots::release`].
     netns: Option<Netns>,
+    found: Found,
     start: Option<(Reading, Reading)>,
     end: Option<(Reading, Reading)>,
+}
+
+/// When a namespace was first seen.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Before,
+    /// While the programs were being attached: what it had counted by then is not known.
+    Meanwhile,
+    After,
 }
 
 type Reading = Result<Snapshot, String>;
 
 impl Snapshots {
     /// Finds the namespaces there are.
-    pub fn new(only: Option<u32>) -> Self {
+    pub fn new(only: Option<NetnsId>) -> Self {
         let mut snapshots = Self { only, watched: BTreeMap::new(), untold: 0 };
-        snapshots.find();
+        snapshots.find(Found::Before);
         snapshots
     }
 
-    /// Looks for namespaces that are new.
-    fn find(&mut self) {
+    fn find(&mut self, found: Found) {
         let all = enumerate();
         self.untold = all.untold;
-        for (inode, netns) in all.found {
-            if self.only.is_none_or(|only| only == inode) {
-                let watched =
-                    self.watched.entry(inode).or_insert(Watched { netns: None, start: None, end: None });
-                watched.netns = Some(netns);
+        for netns in all.found.into_values() {
+            if self.only.is_some_and(|only| only.inode != netns.inode) {
+                continue;
+            }
+            let id = NetnsId::of(&netns);
+            if self.only.is_none_or(|only| only == id) {
+                let new = Watched { inode: id.inode, netns: None, found, start: None, end: None };
+                self.watched.entry(id.key()).or_insert(new).netns = Some(netns);
             }
         }
     }
@@ -49,21 +86,23 @@ impl Snapshots {
     }
 
     pub fn read(&self) -> Readings {
-        Readings(self.namespaces().map(|netns| (netns.inode, read(netns))).collect())
+        let open = self.watched.iter().filter_map(|(id, watched)| Some((*id, watched.netns.as_ref()?)));
+        Readings(open.map(|(id, netns)| (id, read(netns))).collect())
     }
 
-    /// Readings from right before attaching and right after seeding.
+    /// Readings from right before attaching and right after seeding. Lets go of the namespaces: holding them
+    /// open would keep the kernel from removing them, and their time-wait sockets from ending for that reason.
     pub fn started(&mut self, before: Readings, after: Readings) {
-        for (inode, pair) in before.with(after) {
-            if let Some(watched) = self.watched.get_mut(&inode) {
+        for (id, pair) in before.with(after) {
+            if let Some(watched) = self.watched.get_mut(&id) {
                 watched.start = Some(pair);
             }
         }
+        self.find(Found::Meanwhile);
+        self.release();
     }
 
-    /// Lets go of the namespaces: holding them open would keep the kernel from removing them, and their
-    /// time-wait sockets from ending for that reason.
-    pub fn release(&mut self) {
+    fn release(&mut self) {
         for watched in self.watched.values_mut() {
             watched.netns = None;
         }
@@ -71,47 +110,50 @@ impl Snapshots {
 
     /// Finds again what is there, and what came since.
     pub fn reopen(&mut self) {
-        self.find();
+        self.find(Found::After);
     }
 
     /// Readings from right before and right after detaching.
     pub fn ended(&mut self, before: Readings, after: Readings) {
-        for (inode, pair) in before.with(after) {
-            if let Some(watched) = self.watched.get_mut(&inode) {
+        for (id, pair) in before.with(after) {
+            if let Some(watched) = self.watched.get_mut(&id) {
                 watched.end = Some(pair);
             }
         }
+        self.release();
     }
 
     /// For the audit.
     pub fn finish(self) -> Vec<Namespace> {
-        self.watched.into_iter().map(|(inode, watched)| watched.namespace(inode)).collect()
+        self.watched.into_iter().map(|(id, watched)| watched.namespace(id)).collect()
     }
 }
 
 impl Watched {
-    fn namespace(self, inode: u32) -> Namespace {
-        let unreadable = |why: String| (Start::Created, End::Unreadable(why));
+    fn namespace(self, id: u64) -> Namespace {
         let (start, end) = match (self.start, self.end) {
             (_, None) => (Start::Created, End::Gone),
+            (_, Some(_)) if self.found == Found::Meanwhile => {
+                (Start::Created, End::Unreadable("it came while the programs were being attached".to_owned()))
+            }
             (None, Some((Ok(before), Ok(after)))) => (Start::Created, End::Read { before, after }),
             (Some((Ok(before), Ok(after))), Some((Ok(end_before), Ok(end_after)))) => {
                 (Start::Read { before, after }, End::Read { before: end_before, after: end_after })
             }
             (Some((Err(why), _) | (_, Err(why))), _) | (_, Some((Err(why), _) | (_, Err(why)))) => {
-                unreadable(why)
+                (Start::Created, End::Unreadable(why))
             }
         };
-        Namespace { inode, start, end }
+        Namespace { id, inode: self.inode, start, end }
     }
 }
 
 /// Counters of all namespaces at about one moment.
-pub struct Readings(BTreeMap<u32, Reading>);
+pub struct Readings(BTreeMap<u64, Reading>);
 
 impl Readings {
-    fn with(self, mut later: Self) -> impl Iterator<Item = (u32, (Reading, Reading))> {
-        self.0.into_iter().filter_map(move |(inode, first)| Some((inode, (first, later.0.remove(&inode)?))))
+    fn with(self, mut later: Self) -> impl Iterator<Item = (u64, (Reading, Reading))> {
+        self.0.into_iter().filter_map(move |(id, first)| Some((id, (first, later.0.remove(&id)?))))
     }
 }
 

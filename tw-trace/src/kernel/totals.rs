@@ -12,7 +12,7 @@ use aya::{
     maps::{HashMap, MapData, PerCpuArray, PerCpuHashMap},
 };
 use tw_trace_common::{
-    config::Ledger,
+    config::{Ledger, TimeWait},
     counter::{COUNT, Counter},
 };
 
@@ -26,12 +26,12 @@ struct LedgerValue(Ledger);
 // SAFETY: a repr(C) struct of integers without padding.
 unsafe impl Pod for LedgerValue {}
 
-/// As long as the kernel side's `TimeWait`; its content does not matter here.
+/// A time-wait socket as it lies in the map.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-struct TimeWaitValue([u8; 88]);
+struct TimeWaitValue(TimeWait);
 
-// SAFETY: bytes.
+// SAFETY: a repr(C) struct of integers without padding.
 unsafe impl Pod for TimeWaitValue {}
 
 impl Loaded {
@@ -47,10 +47,10 @@ impl Loaded {
         Ok(counters)
     }
 
-    /// The socket ledgers by inode of the network namespace.
-    pub fn ledgers(&self) -> Result<BTreeMap<u32, Ledger>> {
+    /// The socket ledgers by cookie of the network namespace.
+    pub fn ledgers(&self) -> Result<BTreeMap<u64, Ledger>> {
         let map = self.ebpf.map("LEDGERS").context("the eBPF object has no map LEDGERS")?;
-        let map = PerCpuHashMap::<&MapData, u32, LedgerValue>::try_from(map)?;
+        let map = PerCpuHashMap::<&MapData, u64, LedgerValue>::try_from(map)?;
         map.iter()
             .map(|entry| {
                 let (netns, cpus) = entry?;

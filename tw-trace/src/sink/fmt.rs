@@ -34,10 +34,12 @@ fn push_digits<const N: usize>(line: &mut Vec<u8>, mut number: u64) {
     line.extend_from_slice(&digits);
 }
 
-/// Fills up with blanks to `width` from where the column began; `wide` bytes more take no column.
-pub fn pad(line: &mut Vec<u8>, began: usize, width: usize, wide: usize) {
-    let used = line.len() - began - wide;
+/// Fills up with blanks to `width` columns from `began`; returns the columns that were used beyond them.
+pub fn pad(line: &mut Vec<u8>, began: usize, width: usize) -> usize {
+    // All bytes of a character but its first are 10xxxxxx.
+    let used = line[began..].iter().filter(|&&byte| byte & 0xc0 != 0x80).count();
     line.resize(line.len() + width.saturating_sub(used), b' ');
+    used.saturating_sub(width)
 }
 
 /// "61.923 s"
@@ -46,9 +48,7 @@ pub fn push_seconds(line: &mut Vec<u8>, ns: u64) {
 }
 
 /// In a unit that fits: "850 ns", "12.345 ms", "61.923 s", "12 min 3 s", "2 h 5 min".
-///
-/// Returns the bytes that take no column: those of "µ".
-pub fn push_duration(line: &mut Vec<u8>, ns: u64) -> usize {
+pub fn push_duration(line: &mut Vec<u8>, ns: u64) {
     match ns {
         0..1_000 => {
             push_u64(line, ns);
@@ -62,7 +62,16 @@ pub fn push_duration(line: &mut Vec<u8>, ns: u64) -> usize {
             seconds => push_pair(line, seconds / 3_600, " h ", seconds % 3_600 / 60, " min"),
         },
     }
-    usize::from((1_000..1_000_000).contains(&ns))
+}
+
+/// Like [`push_duration`], in whole microseconds or milliseconds: "212 µs", "3 ms".
+pub fn push_short(line: &mut Vec<u8>, ns: u64) {
+    let unit_ns = match ns {
+        0..1_000 => 1,
+        1_000..1_000_000 => 1_000,
+        _ => 1_000_000,
+    };
+    push_round(line, ns - ns % unit_ns);
 }
 
 fn push_thousandths(line: &mut Vec<u8>, ns: u64, unit_ns: u64, unit: &str) {
@@ -94,9 +103,7 @@ pub fn push_round(line: &mut Vec<u8>, ns: u64) {
 
 /// Text of [`push_duration`].
 pub fn duration(ns: u64) -> String {
-    text(|line| {
-        push_duration(line, ns);
-    })
+    text(|line| push_duration(line, ns))
 }
 
 /// Text of [`push_round`].

@@ -9,7 +9,7 @@ use tw_trace_common::state::{Entered, ExitReason, RearmCause, Substate, TcpState
 
 use super::fmt::{self, Address, Clock, push_str, push_u64};
 use super::{CgroupNames, Lines, Lost, Sink, json_ends};
-use crate::collector::{granularity_ns, rounding_ns};
+use crate::collector::{expired_rounding_ns, granularity_ns};
 use crate::decode::{Record, name};
 use crate::header::Header;
 use crate::summary::Summary;
@@ -146,7 +146,7 @@ impl<W: io::Write, N: CgroupNames> Json<W, N> {
         if expired {
             self.timeout(r.timeout_jiffies);
             let line = &mut self.lines.buffer;
-            let rounding = rounding_ns(self.header.tick_ns, &r.wheel);
+            let rounding = expired_rounding_ns(self.header.tick_ns, r);
             ns_or_null(line, ",\"rounding_ns\":", if r.wheel.bucket == 0 { NONE_NS } else { rounding });
             ns_or_null(line, ",\"lateness_ns\":", r.lateness_ns);
         }

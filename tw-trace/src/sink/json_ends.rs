@@ -30,18 +30,22 @@ pub(super) fn header(line: &mut Vec<u8>, header: &Header) {
 
 pub(super) fn summary(line: &mut Vec<u8>, summary: &Summary) {
     number(line, "elapsed_ns", summary.elapsed_ns);
-    number(line, "entered", summary.sockets.entered);
-    object(line, "exited", ExitReason::ALL, |line, &reason| {
-        member(line, reason.name(), summary.exited[reason as usize]);
-    });
-    number(line, "seeded", summary.sockets.seeded);
-    number(line, "live", summary.sockets.live);
+    known(line, "entered", summary.sockets.map(|sockets| sockets.entered));
+    match summary.exited {
+        None => known(line, "exited", None),
+        Some(exited) => object(line, "exited", ExitReason::ALL, |line, &reason| {
+            member(line, reason.name(), exited[reason as usize]);
+        }),
+    }
+    known(line, "seeded", summary.sockets.map(|sockets| sockets.seeded));
+    known(line, "live", summary.sockets.map(|sockets| sockets.live));
     number(line, "lost", summary.lost);
     counters(line, "lost_by", &summary.lost_by);
     counters(line, "notes", &summary.notes);
-    number(line, "overflow", summary.overflow);
-    number(line, "states", summary.states);
-    number(line, "rearms", summary.rearms);
+    known(line, "overflow", summary.overflow);
+    known(line, "states", summary.states);
+    known(line, "rearms", summary.rearms);
+    number(line, "estimated", summary.estimated);
     ledgers(line, summary);
     object(line, "kernel", &summary.kernel, |line, (name, delta)| {
         push_json(line, name.as_bytes());
@@ -56,15 +60,19 @@ pub(super) fn summary(line: &mut Vec<u8>, summary: &Summary) {
 
 /// Both ledgers with all their terms.
 fn ledgers(line: &mut Vec<u8>, summary: &Summary) {
-    let sockets = &summary.sockets;
-    let terms = [
-        ("seeded", sockets.seeded),
-        ("entered", sockets.entered),
-        ("exited", sockets.exited),
-        ("live", sockets.live),
-        ("lost", sockets.lost),
-    ];
-    object(line, "sockets", terms, |line, (name, count)| member(line, name, count));
+    match &summary.sockets {
+        None => known(line, "sockets", None),
+        Some(sockets) => {
+            let terms = [
+                ("seeded", sockets.seeded),
+                ("entered", sockets.entered),
+                ("exited", sockets.exited),
+                ("live", sockets.live),
+                ("lost", sockets.lost),
+            ];
+            object(line, "sockets", terms, |line, (name, count)| member(line, name, count));
+        }
+    }
     object(line, "records", &summary.records, |line, records| {
         push_json(line, records.kind.name().as_bytes());
         line.push(b':');
@@ -115,6 +123,15 @@ fn string(line: &mut Vec<u8>, key: &str, string: &str) {
 fn number(line: &mut Vec<u8>, key: &str, number: u64) {
     begin(line, key);
     push_u64(line, number);
+}
+
+/// Null for what was not watched or could not be known.
+fn known(line: &mut Vec<u8>, key: &str, number: Option<u64>) {
+    begin(line, key);
+    match number {
+        Some(number) => push_u64(line, number),
+        None => push_str(line, "null"),
+    }
 }
 
 fn object<I: IntoIterator>(line: &mut Vec<u8>, key: &str, items: I, push: impl Fn(&mut Vec<u8>, I::Item)) {

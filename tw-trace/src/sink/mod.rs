@@ -40,15 +40,6 @@ pub trait CgroupNames {
     fn path(&mut self, id: u64) -> Option<&str>;
 }
 
-/// For outputs that tell no cgroup.
-pub struct NoCgroupNames;
-
-impl CgroupNames for NoCgroupNames {
-    fn path(&mut self, _: u64) -> Option<&str> {
-        None
-    }
-}
-
 /// Held-back bytes from which on they are written.
 const HELD_BACK: usize = 32 * 1024;
 

@@ -7,21 +7,22 @@ use tw_trace_common::event::{
 };
 use tw_trace_common::state::{Entered, ExitReason, RearmCause, Substate, TcpState};
 
-use super::fmt::{self, Address, push_endpoint, push_owner, push_round, push_seconds, push_str, push_u64};
+use super::fmt::{
+    self, Address, push_endpoint, push_owner, push_round, push_seconds, push_short, push_str, push_u64,
+};
 use super::style::{Colour, Style};
 use super::{Lines, Lost, Sink, text_summary};
-use crate::collector::{granularity_ns, rounding_ns};
+use crate::collector::{expired_rounding_ns, granularity_ns, rounding_ns};
 use crate::decode::{Record, name};
 use crate::header::Header;
 use crate::summary::Summary;
 
-const TIME_WIDTH: usize = 10;
-const EVENT_WIDTH: usize = 11;
-/// Two IPv4 endpoints at their longest.
-const CONN_WIDTH: usize = 45;
-const DETAIL_WIDTH: usize = 66;
-/// Bytes of "→" that take no column.
-const ARROW_EXTRA: usize = 2;
+/// Together they leave room for an owner within 140 columns. What is longer takes from the columns to its right
+/// what they have to spare.
+const TIME_WIDTH: usize = 9;
+const EVENT_WIDTH: usize = 8;
+const CONN_WIDTH: usize = 38;
+const DETAIL_WIDTH: usize = 64;
 
 /// The text sink. Give it the header first: times are told from the start on.
 pub struct Text<W> {
@@ -30,6 +31,8 @@ pub struct Text<W> {
     header: Header,
     laddr: Address,
     raddr: Address,
+    /// Where WHAT began in the line, and its width.
+    detail: (usize, usize),
 }
 
 impl<W: io::Write> Text<W> {
@@ -40,6 +43,7 @@ impl<W: io::Write> Text<W> {
             header: Header::default(),
             laddr: Address::default(),
             raddr: Address::default(),
+            detail: (0, 0),
         }
     }
 
@@ -51,15 +55,16 @@ impl<W: io::Write> Text<W> {
         push_str(line, style.on(colour(kind)));
         let began = line.len();
         push_str(line, kind.name());
-        fmt::pad(line, began, EVENT_WIDTH, 0);
+        let over = fmt::pad(line, began, EVENT_WIDTH);
         push_str(line, style.off());
         push_str(line, "  ");
         let began = line.len();
         push_endpoint(line, &mut self.laddr, conn.family, &conn.laddr, conn.lport);
         push_str(line, " → ");
         push_endpoint(line, &mut self.raddr, conn.family, &conn.raddr, conn.rport);
-        fmt::pad(line, began, CONN_WIDTH, ARROW_EXTRA);
+        let over = fmt::pad(line, began, CONN_WIDTH.saturating_sub(over));
         push_str(line, "  ");
+        self.detail = (line.len(), DETAIL_WIDTH.saturating_sub(over));
     }
 
     /// Seconds since the start, to the right.
@@ -74,10 +79,11 @@ impl<W: io::Write> Text<W> {
         push_str(line, "  ");
     }
 
-    /// OWNER and the line's end; `began` is where the detail began.
-    fn end(&mut self, began: usize, wide: usize, owner: &Owner) -> io::Result<()> {
+    /// OWNER and the line's end.
+    fn end(&mut self, owner: &Owner) -> io::Result<()> {
         let line = &mut self.lines.buffer;
-        fmt::pad(line, began, DETAIL_WIDTH, wide);
+        let (began, width) = self.detail;
+        fmt::pad(line, began, width);
         push_str(line, "  ");
         push_owner(line, owner);
         line.push(b'\n');
@@ -87,64 +93,60 @@ impl<W: io::Write> Text<W> {
     fn state(&mut self, r: &State) -> io::Result<()> {
         self.begin(Kind::State, &r.head, &r.conn);
         let line = &mut self.lines.buffer;
-        let began = line.len();
         push_str(line, name(r.old, TcpState::name));
         push_str(line, " → ");
         push_str(line, name(r.new, TcpState::name));
-        let mut wide = ARROW_EXTRA;
         if r.dwell_ns != NONE_NS {
             push_str(line, " after ");
-            wide += fmt::push_duration(line, r.dwell_ns);
+            fmt::push_duration(line, r.dwell_ns);
         }
-        self.end(began, wide, &r.owner)
+        self.end(&r.owner)
     }
 
     fn enter(&mut self, r: &TwEnter) -> io::Result<()> {
         self.begin(Kind::TwEnter, &r.head, &r.conn);
-        let began = self.lines.buffer.len();
         push_str(&mut self.lines.buffer, name(r.substate, Substate::name));
         self.timer(r.timeout_jiffies, &r.wheel);
         let line = &mut self.lines.buffer;
         if r.wheel.bucket != 0 {
-            push_str(line, ", slots of ");
+            push_str(line, ", ");
             push_round(line, granularity_ns(self.header.tick_ns, r.wheel.level));
+            push_str(line, " slots");
         }
         if r.entered == Entered::Estimated as u8 {
             push_str(line, ", estimated");
         }
-        self.end(began, 0, &r.owner)
+        self.end(&r.owner)
     }
 
     fn rearm(&mut self, r: &TwRearm) -> io::Result<()> {
         self.begin(Kind::TwRearm, &r.head, &r.conn);
         let line = &mut self.lines.buffer;
-        let began = line.len();
         push_str(line, "by ");
         push_str(line, name(r.cause, RearmCause::name));
-        let mut wide = 0;
         if r.elapsed_ns != NONE_NS {
             push_str(line, " after ");
-            wide = fmt::push_duration(line, r.elapsed_ns);
+            fmt::push_duration(line, r.elapsed_ns);
         }
         if r.substate == Substate::FinWait2 as u8 {
             push_str(line, " in FIN_WAIT2");
         }
         self.timer(r.timeout_jiffies, &r.wheel);
-        self.end(began, wide, &r.owner)
+        self.end(&r.owner)
     }
 
-    /// ", 60 s timer, due in 61.920 s on cpu 1"
+    /// ": 60 s timer due in 61.920 s, cpu 1"
     fn timer(&mut self, timeout_jiffies: u64, wheel: &Wheel) {
         let tick_ns = self.header.tick_ns;
         let timeout_ns = timeout_jiffies.saturating_mul(tick_ns);
         let line = &mut self.lines.buffer;
-        push_str(line, ", ");
+        push_str(line, ": ");
         push_round(line, timeout_ns);
         push_str(line, " timer");
         if wheel.bucket != 0 {
-            push_str(line, ", due in ");
-            push_seconds(line, timeout_ns.saturating_add(rounding_ns(tick_ns, wheel)));
-            push_str(line, " on cpu ");
+            push_str(line, " due in ");
+            fmt::push_duration(line, timeout_ns.saturating_add(rounding_ns(tick_ns, wheel)));
+            push_str(line, ", cpu ");
             push_u64(line, wheel.cpu.into());
         }
     }
@@ -152,8 +154,6 @@ impl<W: io::Write> Text<W> {
     fn exit(&mut self, r: &TwExit) -> io::Result<()> {
         self.begin(Kind::TwExit, &r.head, &r.conn);
         let line = &mut self.lines.buffer;
-        let began = line.len();
-        let mut wide = 0;
         push_str(line, name(r.reason, ExitReason::name));
         let fin_wait2 = r.substate == Substate::FinWait2 as u8;
         if fin_wait2 {
@@ -164,16 +164,16 @@ impl<W: io::Write> Text<W> {
             push_str(line, ", start not seen");
         } else {
             push_str(line, if r.entered == Entered::Exact as u8 { " after " } else { " after about " });
-            wide += fmt::push_duration(line, lived);
+            fmt::push_duration(line, lived);
         }
         if r.reason == ExitReason::Expired as u8 {
             self.parts(r);
         }
-        wide += self.exit_notes(r);
-        self.end(began, wide, &r.owner)
+        self.exit_notes(r);
+        self.end(&r.owner)
     }
 
-    /// " (60 s timer + 1.920 s slot + 0.003 s late)"
+    /// " (60 s timer + 1.920 s slot + 212 µs late)"
     fn parts(&mut self, r: &TwExit) {
         if r.timeout_jiffies == 0 || r.wheel.bucket == 0 {
             return;
@@ -183,50 +183,46 @@ impl<W: io::Write> Text<W> {
         push_str(line, " (");
         push_round(line, r.timeout_jiffies.saturating_mul(tick_ns));
         push_str(line, " timer + ");
-        push_seconds(line, rounding_ns(tick_ns, &r.wheel));
+        fmt::push_duration(line, expired_rounding_ns(tick_ns, r));
         push_str(line, " slot");
         if r.lateness_ns != NONE_NS {
             push_str(line, " + ");
-            push_seconds(line, r.lateness_ns);
+            push_short(line, r.lateness_ns);
             push_str(line, " late");
         }
         push_str(line, ")");
     }
 
-    /// What else there is to say about an end; returns the bytes that take no column.
-    fn exit_notes(&mut self, r: &TwExit) -> usize {
+    /// What else there is to say about an end.
+    fn exit_notes(&mut self, r: &TwExit) {
         let line = &mut self.lines.buffer;
-        let mut wide = 0;
         let hidden = r.flags & exit_flags::HIDDEN_REARM != 0;
         if r.rearms > 0 || hidden {
             push_str(line, if hidden { ", re-armed at least " } else { ", re-armed " });
             push_u64(line, r.rearms.max(1).into());
             push_str(line, "×");
-            wide += "×".len() - 1;
         }
         let before =
             r.substate == Substate::TimeWait as u8 && r.fin_wait2_ns != 0 && r.fin_wait2_ns != NONE_NS;
         if before {
             push_str(line, ", after ");
-            wide += fmt::push_duration(line, r.fin_wait2_ns);
+            fmt::push_duration(line, r.fin_wait2_ns);
             push_str(line, " in FIN_WAIT2");
         }
         if r.flags & exit_flags::SEEDED != 0 {
             push_str(line, ", older than this run");
         }
-        wide
     }
 
     fn overflow(&mut self, r: &TwOverflow) -> io::Result<()> {
         self.begin(Kind::TwOverflow, &r.head, &r.conn);
         let line = &mut self.lines.buffer;
-        let began = line.len();
         push_str(line, "TIME_WAIT skipped");
         if r.limit != 0 {
             push_str(line, ": tcp_max_tw_buckets is ");
             push_u64(line, r.limit);
         }
-        self.end(began, 0, &r.owner)
+        self.end(&r.owner)
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use tw_trace_common::state::ExitReason;
 
 use super::fmt::{SECOND, comm_bytes, duration, push_comm, push_str, round};
-use super::histogram::{bars, label};
+use super::histogram::{Bar, bars, label};
 use super::style::{Colour, Style};
 use crate::collector::{ExpiredGroup, Range, Spread};
 use crate::header::Header;
@@ -14,6 +14,8 @@ use crate::summary::Summary;
 
 /// Columns of the longest bar.
 const BAR_COLUMNS: u64 = 40;
+/// Empty bars in a row that are not drawn.
+const SHORTEST_GAP: usize = 3;
 
 pub(super) fn header(line: &mut Vec<u8>, header: &Header, style: Style) {
     push_str(line, style.on(Colour::Dim));
@@ -52,30 +54,43 @@ fn write_summary(text: &mut String, summary: &Summary, style: Style) -> Result {
     write_ledger(text, summary)?;
     write_lost(text, summary, style)?;
     write_exits(text, summary)?;
-    for group in &summary.expired {
-        write_expired(text, group, summary.tick_ns)?;
-    }
+    write_expired(text, summary)?;
     write_durations(text, summary)?;
     write_owners(text, summary)?;
     write_verdict(text, summary, style)
 }
 
 fn write_ledger(text: &mut String, summary: &Summary) -> Result {
-    let sockets = &summary.sockets;
     let filtered = if summary.filtered { ", counting what the filters select" } else { "" };
     writeln!(text, "\nWatched for {}{filtered}.\n", round(summary.elapsed_ns))?;
-    writeln!(
-        text,
-        "TIME_WAIT sockets: {} there before + {} entered = {} ended + {} still there + {} lost",
-        sockets.seeded, sockets.entered, sockets.exited, sockets.live, sockets.lost
-    )?;
+    match summary.sockets {
+        None => writeln!(text, "TIME_WAIT sockets were not watched: nothing is known of them.")?,
+        Some(sockets) => writeln!(
+            text,
+            "TIME_WAIT sockets: {} there before + {} entered = {} ended + {} still there + {} lost",
+            sockets.seeded, sockets.entered, sockets.exited, sockets.live, sockets.lost
+        )?,
+    }
     let counted = [
         (summary.overflow, "connections skipped TIME_WAIT: too many of them (tcp_max_tw_buckets)"),
         (summary.rearms, "times a clock was restarted"),
         (summary.states, "state changes of full sockets"),
     ];
-    for (count, what) in counted.iter().filter(|(count, _)| *count > 0) {
-        writeln!(text, "{count} {what}")?;
+    for (count, what) in counted {
+        if let Some(count @ 1..) = count {
+            writeln!(text, "{count} {what}")?;
+        }
+    }
+    if summary.states.is_none() {
+        writeln!(text, "State changes were not watched.")?;
+    }
+    if summary.overflow.is_none() && summary.sockets.is_some() {
+        let why = if summary.filtered {
+            "the kernel counts them for whole namespaces only"
+        } else {
+            "the kernel's counter could not be read"
+        };
+        writeln!(text, "How many connections skipped TIME_WAIT is not known: {why}.")?;
     }
     for (counter, count) in &summary.notes {
         writeln!(text, "{count} {}", counter.meaning())?;
@@ -95,16 +110,16 @@ fn write_lost(text: &mut String, summary: &Summary, style: Style) -> Result {
 }
 
 fn write_exits(text: &mut String, summary: &Summary) -> Result {
-    if summary.sockets.exited == 0 {
+    let Some(exited) = summary.exited.filter(|exited| exited.iter().any(|count| *count > 0)) else {
         return Ok(());
-    }
+    };
     writeln!(
         text,
         "\n{:12} {:>10} {:>13} {:>13} {:>13}",
         "ENDED BY", "SOCKETS", "SHORTEST", "MEDIAN", "LONGEST"
     )?;
     for &reason in ExitReason::ALL {
-        let count = summary.exited[reason as usize];
+        let count = exited[reason as usize];
         if count == 0 {
             continue;
         }
@@ -119,10 +134,13 @@ fn write_exits(text: &mut String, summary: &Summary) -> Result {
             time(|spread| spread.max_ns)
         )?;
     }
+    if summary.estimated > 0 {
+        writeln!(text, "{} more whose start was not seen are left out of the times", summary.estimated)?;
+    }
     if let Some(spread) = summary.fin_wait2 {
         writeln!(
             text,
-            "{} of them were FIN_WAIT2 mini-sockets at first, for {} to {}",
+            "{} of those whose start was seen were FIN_WAIT2 mini-sockets at first, for {} to {}",
             spread.count,
             duration(spread.min_ns),
             duration(spread.max_ns)
@@ -131,8 +149,18 @@ fn write_exits(text: &mut String, summary: &Summary) -> Result {
     Ok(())
 }
 
-/// The sentence that explains 62 s.
-fn write_expired(text: &mut String, group: &ExpiredGroup, tick_ns: u64) -> Result {
+/// The sentences that explain 62 s.
+fn write_expired(text: &mut String, summary: &Summary) -> Result {
+    for group in &summary.expired {
+        write_expired_group(text, group, summary.tick_ns)?;
+    }
+    match summary.expired_otherwise {
+        0 => Ok(()),
+        count => writeln!(text, "expired otherwise: {count}, with other timers or timers that are not known"),
+    }
+}
+
+fn write_expired_group(text: &mut String, group: &ExpiredGroup, tick_ns: u64) -> Result {
     let hz = (SECOND + tick_ns / 2).checked_div(tick_ns).unwrap_or(0);
     let article = if group.count == 1 { "1 socket" } else { &format!("{} sockets", group.count) };
     write!(
@@ -170,16 +198,25 @@ fn write_durations(text: &mut String, summary: &Summary) -> Result {
         duration(spread.p99_ns),
         duration(spread.p999_ns)
     )?;
-    let bars = bars(&summary.durations);
+    write_bars(text, &bars(&summary.durations))
+}
+
+/// One row a bar; what is far apart, or has [`SHORTEST_GAP`] or more empty bars between, has one "⋮" between.
+fn write_bars(text: &mut String, bars: &[Bar]) -> Result {
     let highest = bars.iter().map(|bar| bar.count).max().unwrap_or(0);
     let mut before = None;
-    for bar in &bars {
-        if before.is_some_and(|end| end != bar.low_ns) {
-            writeln!(text, "{:>20} ⋮", "")?;
+    for run in bars.chunk_by(|one, next| (one.count == 0) == (next.count == 0)) {
+        if run.len() >= SHORTEST_GAP && run.iter().all(|bar| bar.count == 0) {
+            continue;
         }
-        before = Some(bar.high_ns);
-        let columns = (bar.count * BAR_COLUMNS).div_ceil(highest.max(1)) as usize;
-        writeln!(text, "{:>20} │{} {}", label(bar), "█".repeat(columns), bar.count)?;
+        for bar in run {
+            if before.is_some_and(|end| end != bar.low_ns) {
+                writeln!(text, "{:>20} ⋮", "")?;
+            }
+            before = Some(bar.high_ns);
+            let columns = (bar.count * BAR_COLUMNS).div_ceil(highest.max(1)) as usize;
+            writeln!(text, "{:>20} │{} {}", label(bar), "█".repeat(columns), bar.count)?;
+        }
     }
     Ok(())
 }

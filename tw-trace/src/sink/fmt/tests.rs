@@ -26,6 +26,20 @@ fn durations_read_well() {
 }
 
 #[test]
+fn small_parts_are_short() {
+    for (ns, expected) in [
+        (0, "0 ns"),
+        (999, "999 ns"),
+        (212_999, "212 µs"),
+        (3_000_000, "3 ms"),
+        (48_700_000, "48 ms"),
+        (1_872_000_000, "1.872 s"),
+    ] {
+        assert_eq!(text(|line| push_short(line, ns)), expected);
+    }
+}
+
+#[test]
 fn times_are_rfc_3339_with_nanoseconds() {
     let mut clock = Clock::new();
     let mut random = Random::new(5);
@@ -75,8 +89,8 @@ fn a_process_name_cannot_steer_the_terminal() {
 fn padding_counts_columns_not_bytes() {
     let mut line = b"ab".to_vec();
     push_str(&mut line, "→");
-    pad(&mut line, 0, 6, 2);
+    assert_eq!(pad(&mut line, 0, 6), 0);
     assert_eq!(String::from_utf8_lossy(&line), "ab→   ");
-    pad(&mut line, 0, 3, 2);
+    assert_eq!(pad(&mut line, 1, 2), 3);
     assert_eq!(line.len(), 8);
 }

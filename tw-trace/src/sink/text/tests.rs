@@ -74,7 +74,7 @@ fn run() -> Summary {
     totals.counters[Counter::MadeState as usize] = 2;
     totals.counters[Counter::RingState as usize] = 2;
     let deltas = [("TW".to_owned(), 2039), ("TWRecycled".to_owned(), 40), ("TWKilled".to_owned(), 0)];
-    collector.finish(&totals, Audit { deltas: deltas.into(), ..Audit::default() })
+    collector.finish(&totals, Audit { deltas: deltas.into(), overflow: Some(0), ..Audit::default() })
 }
 
 #[test]
@@ -95,6 +95,63 @@ fn events_are_one_aligned_line_each() {
         ..made_up::exit()
     }));
     golden("text-events.txt", &lines(&records));
+}
+
+#[test]
+fn lines_of_ipv4_fit_140_columns() {
+    let mut conn = made_up::conn();
+    conn.laddr[..4].copy_from_slice(&[127, 0, 0, 1]);
+    let exit = TwExit { lateness_ns: 212_345, since_arming_ns: 61_872_212_345, ..made_up::exit() };
+    let text = lines(&[
+        Record::TwExit(exit),
+        Record::TwExit(TwExit { conn, ..exit }),
+        Record::TwEnter(made_up::enter()),
+        Record::TwRearm(made_up::rearm()),
+        Record::State(made_up::state()),
+        Record::TwOverflow(made_up::overflow()),
+    ]);
+    for line in text.lines().skip(3) {
+        assert!(line.chars().count() <= 140, "{} columns: {line}", line.chars().count());
+    }
+    assert!(text.contains("(60 s timer + 1.872 s slot + 212 µs late)"), "{text}");
+    // What overruns its column leaves the later ones in their place.
+    let owners: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.split_once("client[").map(|(before, _)| before.chars().count()))
+        .collect();
+    assert!(owners.len() == 6 && owners.iter().all(|column| *column == owners[0]), "{owners:?}\n{text}");
+}
+
+#[test]
+fn long_runs_of_empty_bars_are_one_row() {
+    let second = made_up::SECOND;
+    let durations = vec![(60 * second, 5), (60 * second + 700_000_000, 5), (62 * second, 5)];
+    let spread = crate::collector::Spread { count: 15, ..Default::default() };
+    let text = text_summary::summary(
+        &Summary { durations, duration: Some(spread), ..Summary::default() },
+        Style::Plain,
+    );
+    assert_eq!((text.matches('⋮').count(), text.matches('│').count()), (2, 3), "{text}");
+}
+
+#[test]
+fn what_is_not_known_is_said_in_a_sentence() {
+    let nothing = text_summary::summary(&Summary::default(), Style::Plain);
+    assert!(nothing.contains("TIME_WAIT sockets were not watched: nothing is known of them.\n"), "{nothing}");
+    assert!(nothing.contains("State changes were not watched.\n"), "{nothing}");
+    assert!(!nothing.contains("skipped TIME_WAIT"), "{nothing}");
+    let filtered = Summary {
+        sockets: Some(crate::summary::Sockets::default()),
+        exited: Some([3; 8]),
+        filtered: true,
+        estimated: 2,
+        expired_otherwise: 4,
+        ..Summary::default()
+    };
+    let text = text_summary::summary(&filtered, Style::Plain);
+    assert!(text.contains("is not known: the kernel counts them for whole namespaces only.\n"), "{text}");
+    assert!(text.contains("2 more whose start was not seen are left out of the times\n"), "{text}");
+    assert!(text.contains("expired otherwise: 4, "), "{text}");
 }
 
 #[test]

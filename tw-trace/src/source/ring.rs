@@ -1,0 +1,149 @@
+//! The consumer end of the BPF ring buffer, publishing its position once a batch instead of once a record: every
+//! publication takes the cache line away from the CPUs that are writing.
+//!
+//! Layout (kernel/bpf/ringbuf.c, 5.8 – 7.3): one page with the consumer's position, one with the producer's, then
+//! the data, mapped twice in a row so that no record is ever cut. A record is a `u32` length with two flag bits, a
+//! `u32` for the kernel, and the payload; records begin at multiples of eight.
+
+use std::{
+    io,
+    num::NonZeroUsize,
+    os::fd::AsFd as _,
+    ptr::NonNull,
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+};
+
+use anyhow::{Context as _, Result};
+use aya::maps::MapData;
+use nix::{
+    libc::c_void,
+    sys::mman::{MapFlags, ProtFlags, mmap, munmap},
+    unistd::{SysconfVar, sysconf},
+};
+
+/// `BPF_RINGBUF_BUSY_BIT`: still being written.
+const BUSY: u32 = 1 << 31;
+/// `BPF_RINGBUF_DISCARD_BIT`: to be passed over.
+const DISCARD: u32 = 1 << 30;
+/// `BPF_RINGBUF_HDR_SZ`.
+const HEADER: u64 = 8;
+/// Bytes taken after which the position is published in the middle of a batch, so that the kernel can go on.
+const PUBLISH: u64 = 256 * 1024;
+
+pub struct Ring {
+    /// Keeps the map alive.
+    _map: MapData,
+    consumer: Mapping,
+    producer: Mapping,
+    page: usize,
+    mask: u64,
+    /// Taken up to here; may be ahead of what is published.
+    position: u64,
+}
+
+/// Shared memory of the map, unmapped when dropped.
+struct Mapping {
+    start: NonNull<c_void>,
+    len: usize,
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `Mapping::new` and handed to nobody.
+        let _ = unsafe { munmap(self.start, self.len) };
+    }
+}
+
+impl Mapping {
+    fn new(map: &MapData, offset: usize, len: usize, access: ProtFlags) -> io::Result<Self> {
+        let length = NonZeroUsize::new(len).ok_or(io::ErrorKind::InvalidInput)?;
+        let offset = libc::off_t::try_from(offset).map_err(io::Error::other)?;
+        // SAFETY: a new mapping, at an address of the kernel's choice.
+        let start = unsafe { mmap(None, length, access, MapFlags::MAP_SHARED, map.fd().as_fd(), offset)? };
+        Ok(Self { start, len })
+    }
+
+    /// The position in the mapping's first word.
+    fn position(&self) -> &AtomicU64 {
+        // SAFETY: page-aligned, mapped as long as `self`, and only accessed atomically by both sides.
+        unsafe { self.start.cast::<AtomicU64>().as_ref() }
+    }
+}
+
+impl Ring {
+    /// Takes the consumer's end of a ring buffer of `bytes` bytes. There can be only one.
+    pub fn new(map: MapData, bytes: u32) -> Result<Self> {
+        let page = sysconf(SysconfVar::PAGE_SIZE)?
+            .and_then(|size| usize::try_from(size).ok())
+            .context("page size")?;
+        let bytes = bytes as usize;
+        let map_error = "mapping the ring buffer";
+        let consumer =
+            Mapping::new(&map, 0, page, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE).context(map_error)?;
+        let producer = Mapping::new(&map, page, page + 2 * bytes, ProtFlags::PROT_READ).context(map_error)?;
+        let position = consumer.position().load(Ordering::Acquire);
+        Ok(Self { _map: map, consumer, producer, page, mask: bytes as u64 - 1, position })
+    }
+
+    /// Hands over at most `most` records in order; returns how many. What `each` fails on counts as taken.
+    pub fn drain(&mut self, most: usize, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<usize> {
+        let mut taken = 0;
+        let mut published = self.position;
+        let result = loop {
+            if taken == most {
+                break Ok(taken);
+            }
+            let Some(next) = self.next() else { break Ok(taken) };
+            self.position = next.end;
+            if let Some(payload) = next.payload {
+                taken += 1;
+                // SAFETY: the kernel does not write there before the position behind it is published.
+                let payload = unsafe { payload.as_ref() };
+                if let Err(error) = each(payload) {
+                    break Err(error);
+                }
+            }
+            if self.position - published >= PUBLISH {
+                published = self.publish();
+            }
+        };
+        self.publish();
+        result
+    }
+
+    /// The record at the position, if it is complete.
+    fn next(&self) -> Option<Next> {
+        // Pairs with the kernel's smp_store_release of the producer's position (`__bpf_ringbuf_reserve`).
+        if self.position >= self.producer.position().load(Ordering::Acquire) {
+            return None;
+        }
+        let offset = self.page + (self.position & self.mask) as usize;
+        // SAFETY: the mask keeps the offset within the first copy of the data; headers are aligned to eight.
+        let header = unsafe { self.producer.start.byte_add(offset) };
+        // SAFETY: as above. Pairs with the kernel's xchg of the header (`bpf_ringbuf_commit`).
+        let word = unsafe { header.cast::<AtomicU32>().as_ref() }.load(Ordering::Acquire);
+        if word & BUSY != 0 {
+            return None;
+        }
+        let len = u64::from(word & !(BUSY | DISCARD));
+        let end = self.position + (len + HEADER).next_multiple_of(8);
+        if word & DISCARD != 0 {
+            return Some(Next { payload: None, end });
+        }
+        // SAFETY: a complete record lies within the doubled data.
+        let payload = unsafe { header.byte_add(HEADER as usize) }.cast::<u8>();
+        Some(Next { payload: Some(NonNull::slice_from_raw_parts(payload, len as usize)), end })
+    }
+
+    /// Lets the kernel have the room up to the position.
+    fn publish(&self) -> u64 {
+        self.consumer.position().store(self.position, Ordering::Release);
+        self.position
+    }
+}
+
+/// One record, and where the one behind it begins.
+struct Next {
+    payload: Option<NonNull<[u8]>>,
+    end: u64,
+}

@@ -1,0 +1,110 @@
+//! The wish to stop: by SIGINT, SIGTERM or the end of the time, heard even while the output is stuck.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use tokio::{
+    runtime::{Builder, Handle},
+    signal::unix::{Signal, SignalKind, signal},
+    sync::Notify,
+};
+
+/// Shared between who asks and who is to stop.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    asked: AtomicBool,
+    notify: Notify,
+}
+
+impl Stop {
+    /// Whether anybody asked.
+    pub fn is_asked(&self) -> bool {
+        self.0.asked.load(Ordering::Relaxed)
+    }
+
+    /// Resolves when anybody asks. Safe to cancel.
+    pub async fn asked(&self) {
+        let notified = self.0.notify.notified();
+        if !self.is_asked() {
+            notified.await;
+        }
+    }
+
+    fn ask(&self) {
+        self.0.asked.store(true, Ordering::Relaxed);
+        self.0.notify.notify_waiters();
+    }
+}
+
+/// Hears signals and the clock on a thread of its own, so that neither a write that blocks nor a busy machine keeps
+/// them out, and the thread that drains the ring needs nobody else to be woken.
+pub struct Listener {
+    runtime: Handle,
+    pub stop: Stop,
+}
+
+impl Listener {
+    /// Listens for signals from now on. The second one ends the process at once; the kernel then takes the
+    /// programs off with our file descriptors.
+    pub fn new() -> Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
+        let handle = runtime.handle().clone();
+        let stop = Stop::default();
+        let guard = handle.enter();
+        let interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+        let terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+        drop(guard);
+        let heard = stop.clone();
+        thread::Builder::new()
+            .name("signals".into())
+            .spawn(move || runtime.block_on(listen(interrupt, terminate, heard)))
+            .context("starting the thread that listens for signals")?;
+        Ok(Self { runtime: handle, stop })
+    }
+
+    /// Asks to stop after this long.
+    pub fn stop_after(&self, duration: Duration) {
+        let stop = self.stop.clone();
+        self.runtime.spawn(async move {
+            tokio::time::sleep(duration).await;
+            stop.ask();
+        });
+    }
+}
+
+async fn listen(mut interrupt: Signal, mut terminate: Signal, stop: Stop) {
+    either(&mut interrupt, &mut terminate).await;
+    stop.ask();
+    either(&mut interrupt, &mut terminate).await;
+    std::process::exit(1);
+}
+
+async fn either(interrupt: &mut Signal, terminate: &mut Signal) {
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_the_time_is_heard_while_the_main_thread_blocks() {
+        let listener = Listener::new().unwrap();
+        listener.stop_after(Duration::from_millis(1));
+        thread::sleep(Duration::from_millis(200));
+        assert!(listener.stop.is_asked());
+    }
+}

@@ -1,0 +1,49 @@
+//! A ring buffer that is far too small: what is lost is counted exactly, and nothing delivered is wrong.
+
+use serde_json::Value;
+
+use crate::harness::{needs_kernel, quiet};
+use crate::run::{LONG, Run, SHORT, Tracer, ns};
+use crate::traffic::Traffic;
+
+const CONNECTIONS: u32 = 20_000;
+
+#[test]
+fn forced_loss_is_counted_exactly() {
+    needs_kernel!("forced_loss_is_counted_exactly");
+    let _quiet = quiet();
+    let mut traffic = Traffic::rate(CONNECTIONS, 2);
+    let mut tracer = Tracer::of_netns(traffic.netns, &["--ring-size", "4KiB"]);
+    let report = traffic.go(1).remove(0);
+    assert_eq!(report["tcpext"]["TW"], CONNECTIONS);
+    // All expire within two granules; what is silent for so long after the first is over.
+    tracer.read_exits(1, LONG);
+    tracer.read_until(SHORT, |_| false);
+    let run = tracer.interrupt();
+    assert!(run.status.success(), "{}", run.stderr);
+    assert!(ns(&run.summary["lost"]) > 0, "a ring of 4 KiB cannot hold this: {}", run.summary);
+    assert_eq!(run.summary["balanced"], true, "what was lost was counted: {}", run.summary);
+    seen_and_lost_are_all(&run);
+    run.of("tw_exit").iter().for_each(|exit| duration(exit, ns(&run.header["tick_ns"])));
+}
+
+fn seen_and_lost_are_all(run: &Run) {
+    let records = &run.summary["records"];
+    for kind in ["state", "tw_enter", "tw_exit"] {
+        let seen = run.of(kind).len() as u64;
+        let lost = ns(&records[kind]["lost"]);
+        println!("{kind}: {seen} seen, {lost} lost");
+        assert_eq!(seen + lost, ns(&records[kind]["made"]), "{kind}: {records}");
+    }
+    // The kernel side's ledger does not pass through the ring.
+    assert_eq!(run.summary["entered"], CONNECTIONS);
+    assert_eq!(run.summary["exited"]["expired"], CONNECTIONS);
+    assert_eq!(ns(&records["tw_exit"]["made"]), u64::from(CONNECTIONS));
+}
+
+/// The exit record is whole even where the tw_enter before it was lost.
+fn duration(exit: &Value, tick: u64) {
+    let parts = ns(&exit["timeout_ns"]) + ns(&exit["rounding_ns"]) + ns(&exit["lateness_ns"]);
+    assert!(parts.abs_diff(ns(&exit["duration_ns"])) <= tick, "{exit}");
+    assert!(ns(&exit["duration_ns"]) >= ns(&exit["timeout_ns"]), "{exit}");
+}

@@ -1,0 +1,20 @@
+//! tw-trace on the running kernel: real connections, each test in a network namespace of its own.
+//!
+//! The tracer is the binary that `TW_TRACE_BIN` names, else target/release/tw-trace; the traffic comes from
+//! the xtask that `TW_TRACE_XTASK` names, else one that was built before. `cargo xtask test` sets both.
+
+mod detach;
+mod endings;
+mod filters;
+mod harness;
+mod lifetime;
+mod loss;
+mod netns_gone;
+mod rate;
+mod reasons;
+mod run;
+#[path = "../common/schema.rs"]
+mod schema;
+mod seeded;
+mod substates;
+mod traffic;

@@ -1,0 +1,129 @@
+//! Everything about 300,000 connections, as fast as the machine makes them, delivered to a file.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::harness::{loud, needs_kernel, tw_trace};
+use crate::traffic::Traffic;
+
+const CONNECTIONS: u32 = 300_000;
+/// SYN_SENT, ESTABLISHED, FIN_WAIT1, FIN_WAIT2, CLOSE; SYN_RECV, ESTABLISHED, CLOSE_WAIT, LAST_ACK, CLOSE.
+const CHANGES: u64 = 10;
+/// A listener of the generator: CLOSE → LISTEN → CLOSE.
+const LISTENER: u64 = 2;
+/// Noise of the machine is not to fail this; the figure that counts is printed.
+const FLOOR: f64 = 0.5;
+
+/// One client thread, one server thread, one request under way at a time.
+#[test]
+fn three_hundred_thousand_connections_lose_nothing() {
+    needs_kernel!("three_hundred_thousand_connections_lose_nothing");
+    everything_to_a_file(1);
+}
+
+/// All that two cores give: two such pairs of threads.
+#[test]
+fn three_hundred_thousand_connections_with_both_cores_busy_lose_nothing() {
+    needs_kernel!("three_hundred_thousand_connections_with_both_cores_busy_lose_nothing");
+    everything_to_a_file(2);
+}
+
+/// Untraced, traced, untraced: what changes with time falls on both alike. All namespaces are kept to the end,
+/// for what ending one costs is not to be measured either.
+fn everything_to_a_file(pairs: u32) {
+    let _loud = loud();
+    let [mut before, mut traced, mut after] = [(); 3].map(|()| Traffic::rate(CONNECTIONS, pairs));
+    let before = before.go(1).remove(0);
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    let mut tracer = to_file(traced.netns, file.path());
+    let report = traced.go(1).remove(0);
+    kill(Pid::from_raw(tracer.id() as i32), Signal::SIGINT).expect("stopping tw-trace");
+    assert!(tracer.wait().expect("waiting for tw-trace").success());
+    let after = after.go(1).remove(0);
+    let kept = figures([&before, &after], &report);
+    check(&count(file.path()), &report, pairs);
+    assert!(kept >= FLOOR, "{kept:.2} of the untraced rate");
+}
+
+/// Prints what tracing cost; gives the share of the rate that was kept.
+fn figures(untraced: [&Value; 2], traced: &Value) -> f64 {
+    let figure = |report: &Value, name: &str| report[name].as_f64().expect("a figure");
+    let mean = |name: &str| untraced.iter().map(|report| figure(report, name)).sum::<f64>() / 2.0;
+    let (rate, cpu) = ("per_second", "cpu_us_per_connection");
+    let kept = figure(traced, rate) / mean(rate);
+    println!(
+        "untraced {:.0} and {:.0} connections/s at {:.1} µs of CPU; everything traced to a file {:.0} at {:.1} µs: \
+         {:.1}% of the rate kept",
+        figure(untraced[0], rate),
+        figure(untraced[1], rate),
+        mean(cpu),
+        figure(traced, rate),
+        figure(traced, cpu),
+        kept * 100.0
+    );
+    kept
+}
+
+/// Returns when the header is in the file: everything is attached.
+fn to_file(netns: u64, path: &std::path::Path) -> Child {
+    let mut child = Command::new(tw_trace())
+        .args(["trace", "--json", "--netns", &netns.to_string()])
+        .stdin(Stdio::null())
+        .stdout(File::create(path).expect("creating the file"))
+        .spawn()
+        .expect("running tw-trace");
+    for _ in 0..500 {
+        if path.metadata().expect("the file").len() > 0 {
+            return child;
+        }
+        sleep(Duration::from_millis(10));
+    }
+    let _ = child.kill();
+    panic!("tw-trace wrote no header within 5 s: {:?}", child.wait());
+}
+
+#[derive(Default)]
+struct Counts {
+    state: u64,
+    enter: u64,
+    exit: u64,
+    summary: Value,
+}
+
+/// Three million lines: told apart by how they begin.
+fn count(path: &std::path::Path) -> Counts {
+    let mut counts = Counts::default();
+    let mut lines = BufReader::new(File::open(path).expect("opening the file"));
+    let mut line = String::new();
+    while lines.read_line(&mut line).expect("reading the file") > 0 {
+        match line.split('"').nth(3) {
+            Some("state") => counts.state += 1,
+            // The FIN_WAIT2 mini-sockets among them come a second time when they turn.
+            Some("tw_enter") => counts.enter += u64::from(line.contains(r#""substate":"TIME_WAIT""#)),
+            Some("tw_exit") => counts.exit += 1,
+            Some("summary") => counts.summary = serde_json::from_str(&line).expect("the summary"),
+            _ => {}
+        }
+        line.clear();
+    }
+    counts
+}
+
+fn check(counts: &Counts, report: &Value, pairs: u32) {
+    let (summary, made) = (&counts.summary, u64::from(CONNECTIONS));
+    assert_eq!(summary["lost"], 0, "{summary}");
+    assert_eq!(summary["balanced"], true, "{summary}");
+    assert_eq!(counts.state, CHANGES * made + LISTENER * u64::from(pairs), "state lines");
+    assert_eq!(counts.enter, made, "tw_enter lines");
+    assert_eq!(summary["entered"], made);
+    assert_eq!(report["tcpext"]["TW"], made, "the kernel's own count");
+    let exited: u64 = summary["exited"].as_object().expect("exits").values().filter_map(Value::as_u64).sum();
+    assert_eq!(counts.exit, exited, "tw_exit lines");
+}

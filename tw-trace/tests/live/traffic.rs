@@ -1,0 +1,72 @@
+//! The traffic as a process of its own, in a namespace of its own, started when the tracer is ready.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::harness::xtask;
+
+pub(crate) struct Traffic {
+    child: Child,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
+    pub(crate) netns: u64,
+    pub(crate) pid: u32,
+}
+
+impl Traffic {
+    /// `args` as of `cargo xtask traffic`; it waits for [`Traffic::go`].
+    pub(crate) fn ready(args: &[&str]) -> Self {
+        let mut child = Command::new(xtask())
+            .arg("traffic")
+            .args(args)
+            .args(["--new-netns", "--wait-for-stdin", "--hold", "600"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("running xtask traffic");
+        let stdin = child.stdin.take().expect("its standard input");
+        let stdout = BufReader::new(child.stdout.take().expect("its standard output"));
+        let mut traffic = Self { stdin, stdout, netns: 0, pid: child.id(), child };
+        traffic.netns = traffic.line()["netns"].as_u64().expect("the namespace's inode");
+        traffic
+    }
+
+    /// Scenarios of `xtask::traffic::scenario`, `count` times each.
+    pub(crate) fn scenarios(names: &[&str], count: u32) -> Self {
+        let count = count.to_string();
+        Self::ready(&[&["scenario", "--count", &count], names].concat())
+    }
+
+    /// Connections at full rate, by this many pairs of a client and a server thread.
+    pub(crate) fn rate(connections: u32, pairs: u32) -> Self {
+        Self::ready(&["rate", "--connections", &connections.to_string(), "--pairs", &pairs.to_string()])
+    }
+
+    /// Connections at a rate that leaves the machine time for its clocks.
+    pub(crate) fn paced(connections: u32, per_second: u32) -> Self {
+        let (connections, per_second) = (connections.to_string(), per_second.to_string());
+        Self::ready(&["rate", "--connections", &connections, "--pairs", "1", "--per-second", &per_second])
+    }
+
+    /// Starts it and waits until `reports` pieces of work are done.
+    pub(crate) fn go(&mut self, reports: usize) -> Vec<Value> {
+        self.stdin.write_all(b"\n").expect("starting the traffic");
+        (0..reports).map(|_| self.line()).collect()
+    }
+
+    fn line(&mut self) -> Value {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).expect("reading from the traffic");
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("the traffic failed ({error}): {line:?}"))
+    }
+}
+
+/// The process ends, and with it its namespace.
+impl Drop for Traffic {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
