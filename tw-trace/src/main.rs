@@ -11,7 +11,7 @@ use tw_trace::{
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.command {
-        Command::Trace(args) => cmd::trace::trace(args),
+        Command::Trace(args) => cmd::trace::trace(args, cli.verbose),
         Command::Doctor(args) => cmd::doctor::doctor(args),
     };
     exit::code(&result)

@@ -1,12 +1,17 @@
 //! One live run: attach, seed, hand records to a sink until it is over, detach, add up.
 
-use std::time::{Duration, Instant};
+use std::{
+    io::Write as _,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 use nix::time::{ClockId, clock_gettime};
 use tokio::runtime::Builder;
 use tw_trace_common::counter::{COUNT, Counter, CounterKind};
 
+#[cfg(feature = "debug-log")]
+use crate::kernel::debug_log::DebugLog;
 use crate::{
     audit::{Scope, audit},
     collector::{Collector, KernelTotals, Watched},
@@ -44,6 +49,8 @@ pub struct About {
     pub count: Option<u64>,
     /// Whether the summary is wanted.
     pub summary: Tell,
+    /// Whether to say on stderr what is being done, and what the kernel side logs.
+    pub steps: Tell,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,12 +70,16 @@ pub fn run(
     let listener = Listener::new()?;
     let mut sink = make_sink(listener.stop.clone())?;
     let mut snapshots = Snapshots::new(about.netns);
+    let steps = Steps::new(about.steps);
     let mut loaded = load(&kernel.plan, &kernel.btf, settings)?;
+    steps.done("programs loaded");
     let ring = loaded.take_ring(settings.sizes)?;
     let started = now_ns(ClockId::CLOCK_MONOTONIC)?;
     let before = snapshots.read();
     loaded.attach(&kernel.plan)?;
+    steps.done("programs attached");
     let unseeded = seed(&mut loaded, kernel, &snapshots, about)?;
+    steps.done("sockets of before seeded");
     let after = snapshots.read();
     let mut header = header(kernel, about, &snapshots, started)?;
     snapshots.started(before, after);
@@ -83,6 +94,11 @@ pub fn run(
     }
 
     let mut session = Session {
+        #[cfg(feature = "debug-log")]
+        log: match about.steps {
+            Tell::Yes => Some(DebugLog::of(&mut loaded)?),
+            Tell::No => None,
+        },
         loaded,
         source: Live::new(ring),
         collector: Collector::new(settings.tick.ns),
@@ -103,6 +119,25 @@ pub fn run(
     snapshots.ended(before, after);
     std::thread::sleep(LAST_PROGRAMS);
     session.finish(snapshots, kernel, about, [started, ended])
+}
+
+/// What is being done, with the time it took since the start, for who asked with `-v`.
+struct Steps {
+    tell: Tell,
+    began: Instant,
+}
+
+impl Steps {
+    fn new(tell: Tell) -> Self {
+        Self { tell, began: Instant::now() }
+    }
+
+    fn done(&self, what: &str) {
+        if self.tell == Tell::Yes {
+            // Nobody may be left to read it.
+            let _ = writeln!(std::io::stderr(), "{what} after {} ms", self.began.elapsed().as_millis());
+        }
+    }
 }
 
 /// Seeds every namespace that can be entered; returns which could not, and why. The one namespace that the run
@@ -165,6 +200,8 @@ fn header(kernel: &Resolved, about: &About, snapshots: &Snapshots, started: u64)
 
 /// A run that has been attached.
 struct Session {
+    #[cfg(feature = "debug-log")]
+    log: Option<DebugLog>,
     loaded: Loaded,
     source: Live,
     collector: Collector,
@@ -209,6 +246,10 @@ impl Session {
             Ok(())
         })?;
         tell(self.sink.flush())?;
+        #[cfg(feature = "debug-log")]
+        if let Some(log) = &mut self.log {
+            log.flush();
+        }
         Ok(taken)
     }
 

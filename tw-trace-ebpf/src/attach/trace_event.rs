@@ -24,6 +24,8 @@ pub(crate) fn tp_inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     let is_child = old == TcpState::Listen as i32 && new == TcpState::SynRecv as i32;
     // SAFETY: the verifier knows the first argument as a `struct sock`; the helper works from 5.12 on.
     let cookie = if is_child { 0 } else { unsafe { bpf_get_socket_cookie(sk) } };
+    #[cfg(feature = "debug-log")]
+    aya_log_ebpf::debug!(&ctx, "inet_sock_set_state: cookie {}, {} to {}", cookie, old, new);
     hook::set_state::state_changed::<Typed>(sk as u64, old as u8, new as u8, cookie);
     0
 }
@@ -34,6 +36,8 @@ pub(crate) fn tp_inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
 pub(crate) fn tp_timer_start(ctx: BtfTracePointContext) -> i32 {
     let timer: *const c_void = ctx.arg(0);
     if is_time_wait(timer) {
+        #[cfg(feature = "debug-log")]
+        aya_log_ebpf::debug!(&ctx, "timer_start of a time-wait socket");
         hook::timer::started::<Typed>(timer as u64);
     }
     0
@@ -44,6 +48,8 @@ pub(crate) fn tp_timer_start(ctx: BtfTracePointContext) -> i32 {
 pub(crate) fn tp_timer_cancel(ctx: BtfTracePointContext) -> i32 {
     let timer: *const c_void = ctx.arg(0);
     if is_time_wait(timer) {
+        #[cfg(feature = "debug-log")]
+        aya_log_ebpf::debug!(&ctx, "timer_cancel of a time-wait socket");
         hook::timer::cancelled::<Typed>(ctx.as_ptr(), timer as u64);
     }
     0

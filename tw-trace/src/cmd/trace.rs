@@ -30,7 +30,7 @@ use crate::{
     warning::Warning,
 };
 
-pub fn trace(args: &TraceArgs) -> Result<()> {
+pub fn trace(args: &TraceArgs, verbose: u8) -> Result<()> {
     let kinds = filter::kinds(&args.events, &args.filters).map_err(Usage)?;
     let netns =
         args.filters.netns.as_deref().map(netns::resolve).transpose().map_err(|error| usage(&error))?;
@@ -61,6 +61,7 @@ pub fn trace(args: &TraceArgs) -> Result<()> {
         duration: args.run.duration,
         count: args.run.count,
         summary: if args.output.quiet { Tell::No } else { Tell::Yes },
+        steps: if verbose == 0 { Tell::No } else { Tell::Yes },
     };
     let summary = run(&kernel, &settings, &about, Warning::tell, |stop| sink(stop, args.output.json))?;
     warn(&summary);

@@ -5,6 +5,8 @@ pub mod callers;
 pub mod capability;
 pub mod cgroup;
 pub mod clock;
+#[cfg(feature = "debug-log")]
+pub mod debug_log;
 pub mod facts;
 pub mod kallsyms;
 pub mod load;
