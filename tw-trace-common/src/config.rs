@@ -122,10 +122,12 @@ pub enum Cell {
     /// CLOCK_MONOTONIC and the jiffies at one moment, as the calibration took them.
     ClockNs = 2,
     ClockJiffies = 3,
+    /// Cookie (or inode) of the network namespace in which user space learned the TIME_WAIT length: not told.
+    OwnNet = 4,
 }
 
 impl Cell {
-    pub const COUNT: u32 = 4;
+    pub const COUNT: u32 = 5;
 }
 
 /// An address prefix and port. IPv4 is written v4-mapped, so that one comparison serves both families.

@@ -37,7 +37,7 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 pub struct TraceArgs {
-    /// Kinds of events to tell [default: all]
+    /// Kinds of events to tell: state, tw_enter, tw_rearm, tw_exit [default: all]
     #[arg(long, value_name = "KIND,…", value_delimiter = ',', value_parser = kind)]
     pub events: Vec<Kind>,
     #[command(flatten)]
@@ -80,7 +80,7 @@ pub struct RunArgs {
     /// Stop after N events
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
-    /// How to reach the kernel; auto takes the first of fentry, kprobe, tracepoint that works here
+    /// How to reach the kernel; auto takes the first that works here (this version: tracepoint only)
     #[arg(long, value_name = "BACKEND", default_value = "auto")]
     pub backend: BackendChoice,
     /// Read the kernel's types from FILE instead of /sys/kernel/btf/vmlinux
@@ -139,7 +139,7 @@ pub struct FilterArgs {
     /// Changes from or to this state; TIME_WAIT and FIN_WAIT2 also take the time-wait events
     #[arg(long, value_name = "STATE,…", value_delimiter = ',', value_parser = state)]
     pub state: Vec<TcpState>,
-    /// Ends of time-wait sockets for this reason
+    /// Ends of time-wait sockets: expired, reused, new_syn, rst, reset_sent, killed, netns_gone, unknown
     #[arg(long, value_name = "REASON,…", value_delimiter = ',', value_parser = reason)]
     pub reason: Vec<ExitReason>,
 }

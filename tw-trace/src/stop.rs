@@ -1,4 +1,4 @@
-//! The wish to stop: by SIGINT, SIGTERM or the end of the time, heard even while the output is stuck.
+//! The wish to stop: by SIGINT, SIGTERM, SIGHUP or the end of the time, heard even while the output is stuck.
 
 use std::{
     sync::{
@@ -63,11 +63,12 @@ impl Listener {
         let guard = handle.enter();
         let interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
         let terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+        let hangup = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
         drop(guard);
         let heard = stop.clone();
         thread::Builder::new()
             .name("signals".into())
-            .spawn(move || runtime.block_on(listen(interrupt, terminate, heard)))
+            .spawn(move || runtime.block_on(listen([interrupt, terminate, hangup], heard)))
             .context("starting the thread that listens for signals")?;
         Ok(Self { runtime: handle, stop })
     }
@@ -82,17 +83,18 @@ impl Listener {
     }
 }
 
-async fn listen(mut interrupt: Signal, mut terminate: Signal, stop: Stop) {
-    either(&mut interrupt, &mut terminate).await;
+async fn listen(mut signals: [Signal; 3], stop: Stop) {
+    any(&mut signals).await;
     stop.ask();
-    either(&mut interrupt, &mut terminate).await;
+    any(&mut signals).await;
     std::process::exit(1);
 }
 
-async fn either(interrupt: &mut Signal, terminate: &mut Signal) {
+async fn any([interrupt, terminate, hangup]: &mut [Signal; 3]) {
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
     }
 }
 

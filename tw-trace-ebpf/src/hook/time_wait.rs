@@ -35,6 +35,9 @@ pub(crate) fn armed<M: Memory>(tw: u64, timer: u64, start: Start) {
     if arming.substate == TIME_WAIT {
         set_cell(Cell::TimewaitLen, u64::from(timeout));
     }
+    if scratch.net == cell(Cell::OwnNet) {
+        return;
+    }
     if let Some(known) = TIME_WAITS.get_ptr_mut(tw) {
         // SAFETY: one time-wait socket's timer is armed and ended under its bucket's or base's lock.
         let known = unsafe { &mut *known };
@@ -63,7 +66,7 @@ pub(crate) enum Start {
 /// An event of a socket that is not being followed, though the filters select it.
 #[inline(always)]
 fn unknown(scratch: &Scratch) {
-    if filter::conn_matches(scratch) && filter::owner_matches(&NOBODY) {
+    if scratch.net != cell(Cell::OwnNet) && filter::conn_matches(scratch) && filter::owner_matches(&NOBODY) {
         count(Counter::UnknownSocket);
         book(scratch.net, scratch.conn.netns, |ledger| ledger.unknown += 1);
     }

@@ -12,7 +12,7 @@ use crate::exit::Unable;
 use crate::kernel::facts::{Facts, Told, Untold};
 use crate::kernel::netns::{Counters, Sysctls};
 use crate::kernel::plan::{Backend, Plan, Wants};
-use crate::kernel::prepare::Prepared;
+use crate::kernel::prepare::{Prepared, check_btf_file};
 
 mod json;
 mod settings;
@@ -89,6 +89,7 @@ impl BackendReport {
 pub fn doctor(args: &DoctorArgs) -> anyhow::Result<()> {
     let format = if args.json { Format::Json } else { Format::Text };
     let mut out = io::BufWriter::new(io::stdout().lock());
+    check_btf_file(args.btf.as_deref())?;
     let usable = run(format, args.btf.as_deref(), &mut out)?;
     out.flush()?;
     if usable {

@@ -18,7 +18,7 @@ use crate::{
         load::{Settings, Sizes},
         netns::{self, Sysctls},
         plan::Wants,
-        prepare::Prepared,
+        prepare::{Prepared, check_btf_file},
         sizing,
         snapshots::NetnsId,
     },
@@ -37,6 +37,7 @@ pub fn trace(args: &TraceArgs, verbose: u8) -> Result<()> {
     let netns = netns.map(NetnsId::with_inode);
     let filter = filter::resolve(&args.filters, netns, cgroup(&args.filters)?).map_err(Usage)?;
 
+    check_btf_file(args.run.btf.as_deref())?;
     let prepared = Prepared::read(args.run.btf.as_deref());
     let wants = Wants::kinds(&kinds);
     let plan = prepared.plan(args.run.backend.forced(), wants)?;

@@ -8,8 +8,8 @@ mod owners;
 mod totals;
 
 use tw_trace_common::counter::{Counter, CounterKind};
-use tw_trace_common::event::{Kind, NONE_NS, TwExit};
-use tw_trace_common::state::{Entered, ExitReason, Substate};
+use tw_trace_common::event::{Kind, NONE_NS, TwExit, exit_flags};
+use tw_trace_common::state::{ExitReason, Substate};
 
 pub use durations::{Durations, Spread};
 pub use expired::{Expired, Group as ExpiredGroup, Range, expired_rounding_ns, granularity_ns, rounding_ns};
@@ -65,12 +65,13 @@ impl Collector {
         let reason = usize::from(exit.reason).min(ExitReason::ALL.len() - 1);
         self.exits[reason] += 1;
         self.owners.add(&exit.owner);
-        let exact = exit.entered == Entered::Exact as u8;
-        if exact && exit.fin_wait2_ns != 0 && exit.fin_wait2_ns != NONE_NS {
+        // A start that hid in the timer's slot is known to a jiffy; that of a seeded socket is a guess.
+        let dated = exit.flags & exit_flags::SEEDED == 0;
+        if dated && exit.fin_wait2_ns != 0 && exit.fin_wait2_ns != NONE_NS {
             self.fin_wait2.add(exit.fin_wait2_ns);
         }
         if exit.substate == Substate::TimeWait as u8 {
-            if exact && exit.duration_ns != NONE_NS {
+            if dated && exit.duration_ns != NONE_NS {
                 self.observe_lifetime(exit, reason);
             } else {
                 self.estimated += 1;

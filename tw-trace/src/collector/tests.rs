@@ -109,7 +109,7 @@ fn time_in_fin_wait2_is_not_time_in_time_wait() {
 #[test]
 fn estimated_times_are_counted_and_in_no_figure() {
     let mut collector = Collector::new(TICK_NS);
-    let seeded = TwExit { entered: Entered::Estimated as u8, ..made_up::exit() };
+    let seeded = TwExit { flags: exit_flags::SEEDED, ..made_up::exit() };
     collector.observe(&Record::TwExit(TwExit { duration_ns: 75 * SECOND, fin_wait2_ns: SECOND, ..seeded }));
     collector.observe(&Record::TwExit(TwExit { duration_ns: NONE_NS, ..seeded }));
     let summary = collector.finish(&KernelTotals::default(), Audit::default());

@@ -16,11 +16,15 @@ use tw_trace_common::config::Cell;
 
 use super::tick::Tick;
 
-/// Ticks to look at; the tick is late on a busy machine, so one is not enough.
-const TICKS: u32 = 4;
+/// Changes of the jiffies that are wanted with two readings close around them.
+const CLEAN: u32 = 3;
+/// How close: the error that the phase may have.
+const CLOSE_NS: u64 = 20_000;
+/// On a machine too busy for that, the best of this long is taken.
+const AT_MOST: Duration = Duration::from_millis(100);
 
-/// Sets [`Cell::JiffyZeroNs`] in the loaded object's `CELLS`.
-pub fn calibrate(ebpf: &mut Ebpf, tick: Tick) -> Result<()> {
+/// Sets [`Cell::JiffyZeroNs`] in the loaded object's `CELLS`. Returns by how much it may be late, in nanoseconds.
+pub fn calibrate(ebpf: &mut Ebpf, tick: Tick) -> Result<u64> {
     let program: &mut SocketFilter =
         ebpf.program_mut("calibrate").context("the eBPF object has no program calibrate")?.try_into()?;
     program.load().context("loading the clock calibration")?;
@@ -30,21 +34,48 @@ pub fn calibrate(ebpf: &mut Ebpf, tick: Tick) -> Result<()> {
         Array::<&MapData, u64>::try_from(ebpf.map("CELLS").context("the eBPF object has no map CELLS")?)?;
     // The smallest packet that the kernel takes for a test run: an Ethernet header.
     let packet = [0u8; 14];
-    let until = Instant::now() + Duration::from_nanos(tick.ns * u64::from(TICKS));
-    let mut zero: Option<u64> = None;
-    while Instant::now() < until {
+    let began = Instant::now();
+    let mut search = Search::default();
+    while search.clean < CLEAN && began.elapsed() < AT_MOST {
         program
             .test_run(TestRunOptions { data_in: Some(&packet), ..TestRunOptions::new() })
             .context("running the clock calibration (BPF_PROG_TEST_RUN)")?;
-        let ns = cells.get(&(Cell::ClockNs as u32), 0)?;
-        let jiffies = cells.get(&(Cell::ClockJiffies as u32), 0)?;
-        let seen = ns.wrapping_sub(jiffies.wrapping_mul(tick.ns));
-        zero = Some(zero.map_or(seen, |zero| earlier(zero, seen)));
+        search.take(
+            cells.get(&(Cell::ClockNs as u32), 0)?,
+            cells.get(&(Cell::ClockJiffies as u32), 0)?,
+            tick.ns,
+        );
     }
-    let zero = zero.context("the clock calibration did not run")?;
+    let (zero, error) = search.best.context("the jiffies did not move during the clock calibration")?;
     let mut cells = Array::<&mut MapData, u64>::try_from(ebpf.map_mut("CELLS").context("no map CELLS")?)?;
     cells.set(Cell::JiffyZeroNs as u32, zero, 0)?;
-    Ok(())
+    Ok(error)
+}
+
+/// Looks for readings right before and right after the jiffies changed: the change lies between them.
+#[derive(Debug, Default)]
+struct Search {
+    last: Option<(u64, u64)>,
+    /// The earliest time of jiffy zero seen, and the distance of the readings that bound it best.
+    best: Option<(u64, u64)>,
+    /// Changes with two close readings around them.
+    clean: u32,
+}
+
+impl Search {
+    fn take(&mut self, ns: u64, jiffies: u64, tick_ns: u64) {
+        let before = self.last.replace((ns, jiffies));
+        let Some((ns_before, _)) = before.filter(|(_, before)| before.wrapping_add(1) == jiffies) else {
+            return;
+        };
+        let zero = ns.wrapping_sub(jiffies.wrapping_mul(tick_ns));
+        let distance = ns.wrapping_sub(ns_before);
+        self.clean += u32::from(distance <= CLOSE_NS);
+        self.best = Some(match self.best {
+            None => (zero, distance),
+            Some((best, least)) => (earlier(best, zero), least.min(distance)),
+        });
+    }
 }
 
 /// The earlier of two wrapped times that lie less than half the range apart.
@@ -54,7 +85,20 @@ const fn earlier(a: u64, b: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::earlier;
+    use super::{Search, earlier};
+
+    #[test]
+    fn the_phase_is_found_between_close_readings() {
+        let mut search = Search::default();
+        // Jiffies change at 1,000,000 · n + 300; one reading comes late.
+        for (ns, jiffies) in
+            [(900, 0), (999_900, 0), (1_400_300, 1), (2_000_290, 1), (2_000_310, 2), (2_000_320, 2)]
+        {
+            search.take(ns, jiffies, 1_000_000);
+        }
+        assert_eq!(search.best, Some((310, 20)));
+        assert_eq!(search.clean, 1);
+    }
 
     #[test]
     fn the_earlier_time_wins_across_the_wrap() {

@@ -14,7 +14,7 @@ use tw_trace_common::{
 
 use super::{
     clock,
-    plan::{Attach, Plan},
+    plan::{Attach, Plan, Program, Serves},
     tick::Tick,
 };
 use crate::source::ring::Ring;
@@ -57,6 +57,8 @@ unsafe impl<T: Copy + 'static> Pod for Global<T> {}
 pub struct Loaded {
     pub(super) ebpf: Ebpf,
     attached: Vec<(&'static str, BtfTracePointLinkId)>,
+    /// By how much the due times of jiffies may be told late, and so lateness too short.
+    pub clock_error_ns: u64,
 }
 
 /// Loads what the plan names, ready to attach.
@@ -85,7 +87,7 @@ pub fn load(plan: &Plan, btf: &Btf, settings: &Settings) -> Result<Loaded> {
         .map_max_entries("SOCKETS", settings.sizes.sockets)
         .load(OBJECT)
         .context("loading the eBPF object")?;
-    clock::calibrate(&mut ebpf, settings.tick)?;
+    let clock_error_ns = clock::calibrate(&mut ebpf, settings.tick)?;
     for row in &plan.programs {
         let program = ebpf
             .program_mut(row.name)
@@ -96,7 +98,7 @@ pub fn load(plan: &Plan, btf: &Btf, settings: &Settings) -> Result<Loaded> {
         }
         .map_err(|error| refused(row.name, error))?;
     }
-    Ok(Loaded { ebpf, attached: Vec::new() })
+    Ok(Loaded { ebpf, attached: Vec::new(), clock_error_ns })
 }
 
 /// The kernel side copies the beginning of a `sock_common` at once and picks its fields from the copy.
@@ -130,23 +132,36 @@ fn refused(name: &str, error: ProgramError) -> anyhow::Error {
 }
 
 impl Loaded {
-    /// Attaches in the plan's order.
-    pub fn attach(&mut self, plan: &Plan) -> Result<()> {
-        for row in &plan.programs {
-            let program = self.ebpf.program_mut(row.name).context("a loaded program is gone")?;
-            match row.attach {
-                Attach::TraceEvent(event) => {
-                    let program: &mut BtfTracePoint = program.try_into()?;
-                    let link = program
-                        .attach()
-                        .with_context(|| format!("attaching {} to the trace event {event}", row.name))?;
-                    self.attached.push((row.name, link));
-                }
-                // Opened by the seeding, once per network namespace.
-                Attach::Iterator(_) => {}
+    /// Attaches one program of the plan.
+    fn attach_one(&mut self, row: &'static Program) -> Result<()> {
+        let program = self.ebpf.program_mut(row.name).context("a loaded program is gone")?;
+        match row.attach {
+            Attach::TraceEvent(event) => {
+                let program: &mut BtfTracePoint = program.try_into()?;
+                let link = program
+                    .attach()
+                    .with_context(|| format!("attaching {} to the trace event {event}", row.name))?;
+                self.attached.push((row.name, link));
             }
+            // Opened by the seeding, once per network namespace.
+            Attach::Iterator(_) => {}
         }
         Ok(())
+    }
+
+    /// Attaches in the plan's order.
+    pub fn attach(&mut self, plan: &Plan) -> Result<()> {
+        plan.programs.iter().try_for_each(|row| self.attach_one(row))
+    }
+
+    /// Attaches only the program that sees timers being armed, for as long as `task` takes.
+    pub fn with_armings(&mut self, plan: &Plan, task: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        let armings = plan.programs.iter().find(|row| row.serves.contains(&Serves::Armings));
+        let Some(row) = armings else { return Ok(()) };
+        self.attach_one(row)?;
+        let result = task(self);
+        self.detach()?;
+        result
     }
 
     /// Takes every program off its hook, beginnings before ends; programs and maps stay, to be read.

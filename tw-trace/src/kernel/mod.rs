@@ -9,6 +9,7 @@ pub mod clock;
 pub mod debug_log;
 pub mod facts;
 pub mod kallsyms;
+pub mod learn;
 pub mod load;
 pub mod mounts;
 pub mod netns;

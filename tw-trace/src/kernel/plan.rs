@@ -51,6 +51,8 @@ pub enum Serves {
     Owners,
     /// Entries, re-arms and ends of time-wait sockets.
     TimeWaits,
+    /// How long TIME_WAIT is: the program that sees timers being armed.
+    Armings,
     /// Sockets that were in TIME_WAIT before the start.
     Seeds,
 }
@@ -93,7 +95,7 @@ pub const PROGRAMS: &[Program] = &[
         name: "tp_timer_start",
         backend: Backend::Tracepoint,
         attach: Attach::TraceEvent("timer_start"),
-        serves: &[Serves::TimeWaits],
+        serves: &[Serves::TimeWaits, Serves::Armings],
         without: "no entries, no re-arms",
     },
     Program {
@@ -139,7 +141,7 @@ impl Wants {
     fn needs(self, serves: &[Serves]) -> bool {
         serves.iter().any(|serves| match serves {
             Serves::States => self.states(),
-            Serves::Owners | Serves::TimeWaits | Serves::Seeds => self.time_waits(),
+            Serves::Owners | Serves::TimeWaits | Serves::Armings | Serves::Seeds => self.time_waits(),
         })
     }
 }
@@ -172,9 +174,11 @@ pub fn plan(backend: Backend, facts: &Facts, wants: Wants) -> Result<Plan, Refus
     let rows: Vec<_> =
         PROGRAMS.iter().filter(|row| row.backend == backend && wants.needs(row.serves)).collect();
     let mut reasons = facts.missing_for(backend);
-    if rows.is_empty() && reasons.is_empty() {
-        reasons
-            .push("this version of tw-trace has no programs for it yet; use --backend tracepoint".to_owned());
+    if rows.is_empty() {
+        reasons.insert(
+            0,
+            "this version of tw-trace has no programs for it yet; use --backend tracepoint".to_owned(),
+        );
     }
     if backend == Backend::Tracepoint && wants.0 == Kind::TwOverflow.bit() {
         reasons.push(

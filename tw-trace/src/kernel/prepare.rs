@@ -21,7 +21,10 @@ use super::{
     plan::{self, Backend, Plan, Wants},
     tick::Tick,
 };
-use crate::{audit::CountedAt, exit::Unable};
+use crate::{
+    audit::CountedAt,
+    exit::{Unable, Usage},
+};
 
 /// This kernel, read once.
 pub struct Prepared {
@@ -40,6 +43,19 @@ pub struct Resolved {
     pub tw_timer_handler: u64,
     pub tick: Tick,
     pub counted_at: CountedAt,
+}
+
+/// Refuses a `--btf FILE` that holds no types, by name and before anything else is looked at.
+pub fn check_btf_file(file: Option<&Path>) -> Result<(), Usage> {
+    let Some(path) = file else { return Ok(()) };
+    let wrong = |why: String| {
+        Usage(format!(
+            "--btf {}: {why}; give the BTF of the running kernel, or leave the option out to use {VMLINUX_BTF}",
+            path.display()
+        ))
+    };
+    let bytes = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+    super::btf::Btf::parse(&bytes).map(drop).map_err(|error| wrong(error.to_string()))
 }
 
 impl Prepared {

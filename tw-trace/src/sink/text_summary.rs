@@ -260,7 +260,11 @@ fn write_verdict(text: &mut String, summary: &Summary, style: Style) -> Result {
     }
     if summary.balanced {
         let checked = !summary.kernel.is_empty() && summary.unaudited.is_empty();
-        let agree = if checked { " and agree with the kernel's own" } else { "" };
+        let agree = if checked {
+            " and agree with the kernel's own"
+        } else {
+            "; not all of it was held against the kernel's own"
+        };
         return writeln!(
             text,
             "{}balanced: yes – all counts add up{agree}{}",

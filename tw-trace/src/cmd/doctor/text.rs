@@ -123,7 +123,7 @@ fn backends(report: &Report, out: &mut impl Write) -> io::Result<()> {
     }
     match report.auto {
         Some(name) => row(out, "auto takes", format_args!("{name}: {}", report.programs.join(" "))),
-        None => row(out, "auto takes", "none: tw-trace cannot trace here, `model` and `replay` still work"),
+        None => row(out, "auto takes", "none: tw-trace cannot trace here"),
     }
 }
 

@@ -1,0 +1,76 @@
+//! How long TIME_WAIT is on this kernel: learned from one connection of our own, before anything is watched.
+//!
+//! TCP_TIMEWAIT_LEN is compiled into the kernel and vendors change it, so it is read from a timer. Most timers of a
+//! host would tell it in time; but sockets that were there before us, and those whose change from FIN_WAIT2 fires
+//! no timer event, cannot be dated without it. The connection lives and dies in a network namespace of its own.
+
+use std::{
+    net::{Shutdown, TcpListener, TcpStream},
+    thread,
+};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use aya::maps::{Array, MapData};
+use nix::sched::{CloneFlags, unshare};
+use tw_trace_common::config::Cell;
+
+use super::{
+    load::Loaded,
+    netns::{Netns, cookie},
+};
+
+impl Loaded {
+    /// Closes a connection in a namespace of its own, with only the start of timers watched and that namespace
+    /// kept out of everything else. Needs CAP_SYS_ADMIN.
+    pub fn learn_timewait_len(&mut self) -> Result<()> {
+        let map = self.ebpf.map_mut("CELLS").context("no map CELLS")?;
+        let mut cells = Array::<&mut MapData, u64>::try_from(map)?;
+        thread::scope(|scope| {
+            scope
+                .spawn(|| {
+                    unshare(CloneFlags::CLONE_NEWNET)
+                        .context("a network namespace of its own (CAP_SYS_ADMIN)")?;
+                    let net =
+                        cookie().map_or_else(|| Netns::current().map(|netns| netns.inode.into()), Ok)?;
+                    cells.set(Cell::OwnNet as u32, net, 0)?;
+                    close_a_connection()
+                })
+                .join()
+                .map_err(|_| anyhow!("the thread that makes the connection panicked"))?
+        })?;
+        let map = self.ebpf.map("CELLS").context("no map CELLS")?;
+        match Array::<&MapData, u64>::try_from(map)?.get(&(Cell::TimewaitLen as u32), 0)? {
+            0 => bail!("its timer was not seen"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// shutdown() instead of close() keeps the socket from becoming a FIN_WAIT2 mini-socket first, so that its timer is
+/// armed once, for TIME_WAIT proper.
+fn close_a_connection() -> Result<()> {
+    raise_loopback().context("bringing up the loopback device")?;
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let client = TcpStream::connect(listener.local_addr()?)?;
+    let (server, _) = listener.accept()?;
+    client.shutdown(Shutdown::Write)?;
+    drop(server);
+    // The FIN of the other end has been taken in when reading tells the end.
+    let mut nothing = [0u8; 1];
+    std::io::Read::read(&mut &client, &mut nothing)?;
+    Ok(())
+}
+
+fn raise_loopback() -> Result<()> {
+    use std::os::fd::AsRawFd as _;
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
+    // SAFETY: an all-zero ifreq is one.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+        *to = from.cast_signed();
+    }
+    request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
+    // SAFETY: SIOCSIFFLAGS reads an ifreq.
+    let failed = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) };
+    if failed == 0 { Ok(()) } else { Err(std::io::Error::last_os_error().into()) }
+}
