@@ -1,5 +1,7 @@
 //! Everything that can be lost, refused or missed on the kernel side: one per-CPU counter each.
 
+use crate::event::Kind;
+
 /// Declares the counters: index into the `COUNTERS` map, JSON key, whether it is a loss, and what it means.
 macro_rules! counters {
     ($($variant:ident = $value:literal => $name:literal, $kind:ident, $meaning:literal;)+) => {
@@ -62,6 +64,17 @@ counters! {
     EndedBeforeSeed = 18 => "ended_before_seed", Note, "time-wait sockets that ended before they could be seeded";
     Recursion = 19 => "recursion", LostRecord, "events lost: the kernel does not run a program inside itself";
     States = 20 => "states", Made, "state changes of the sockets that the filters select";
+}
+
+/// The counters of the records of this kind that were made, and of those that found no room.
+pub const fn of_kind(kind: Kind) -> (Counter, Counter) {
+    match kind {
+        Kind::State => (Counter::MadeState, Counter::RingState),
+        Kind::TwEnter => (Counter::MadeTwEnter, Counter::RingTwEnter),
+        Kind::TwRearm => (Counter::MadeTwRearm, Counter::RingTwRearm),
+        Kind::TwExit => (Counter::MadeTwExit, Counter::RingTwExit),
+        Kind::TwOverflow => (Counter::MadeTwOverflow, Counter::RingTwOverflow),
+    }
 }
 
 /// How many counters there are: the size of the `COUNTERS` map.

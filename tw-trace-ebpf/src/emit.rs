@@ -2,7 +2,7 @@
 
 use aya_ebpf::{bindings::BPF_RB_NO_WAKEUP, helpers::bpf_get_smp_processor_id};
 use tw_trace_common::{
-    counter::Counter,
+    counter,
     event::{Conn, Head, Kind, Owner, State, TwEnter, TwExit, TwRearm},
 };
 
@@ -18,7 +18,7 @@ pub(crate) fn emit<R: Start + 'static>(
     owner: &Owner,
     fill: impl FnOnce(&mut R),
 ) {
-    let (made, lost) = counters(kind);
+    let (made, lost) = counter::of_kind(kind);
     count(made);
     let Some(mut entry) = RING.reserve::<R>(0) else {
         count(lost);
@@ -56,14 +56,3 @@ impl Start for State {}
 impl Start for TwEnter {}
 impl Start for TwRearm {}
 impl Start for TwExit {}
-
-#[inline(always)]
-fn counters(kind: Kind) -> (Counter, Counter) {
-    match kind {
-        Kind::State => (Counter::MadeState, Counter::RingState),
-        Kind::TwEnter => (Counter::MadeTwEnter, Counter::RingTwEnter),
-        Kind::TwRearm => (Counter::MadeTwRearm, Counter::RingTwRearm),
-        Kind::TwExit => (Counter::MadeTwExit, Counter::RingTwExit),
-        Kind::TwOverflow => (Counter::MadeTwOverflow, Counter::RingTwOverflow),
-    }
-}

@@ -7,7 +7,7 @@ mod expired;
 mod owners;
 mod totals;
 
-use tw_trace_common::counter::{Counter, CounterKind};
+use tw_trace_common::counter::{Counter, CounterKind, of_kind};
 use tw_trace_common::event::{Kind, NONE_NS, TwExit, exit_flags};
 use tw_trace_common::state::{ExitReason, Substate};
 
@@ -136,7 +136,7 @@ impl Collector {
         Kind::ALL
             .iter()
             .map(|&kind| {
-                let (made, lost) = counters_of(kind);
+                let (made, lost) = of_kind(kind);
                 Records {
                     kind,
                     made: totals.counter(made),
@@ -175,17 +175,6 @@ fn precision(reason: ExitReason) -> u8 {
         | ExitReason::ResetSent
         | ExitReason::Killed
         | ExitReason::NetnsGone => durations::COARSE,
-    }
-}
-
-/// The counters of records made and lost.
-const fn counters_of(kind: Kind) -> (Counter, Counter) {
-    match kind {
-        Kind::State => (Counter::MadeState, Counter::RingState),
-        Kind::TwEnter => (Counter::MadeTwEnter, Counter::RingTwEnter),
-        Kind::TwRearm => (Counter::MadeTwRearm, Counter::RingTwRearm),
-        Kind::TwExit => (Counter::MadeTwExit, Counter::RingTwExit),
-        Kind::TwOverflow => (Counter::MadeTwOverflow, Counter::RingTwOverflow),
     }
 }
 

@@ -32,7 +32,7 @@ fn a_run_adds_up() {
     );
     for record in made_up::one_of_each() {
         collector.observe(&record);
-        totals.counters[counters_of(record.kind()).0 as usize] += 1;
+        totals.counters[of_kind(record.kind()).0 as usize] += 1;
     }
     let summary = collector.finish(&totals, Audit::default());
     assert!(summary.balanced, "{:?}", summary.unbalanced);
