@@ -44,6 +44,9 @@ impl CallerRange {
 /// Room for the symbols of all callers, with their compiler-made variants (`.part.0`, `.constprop.0`).
 pub const CALLER_RANGES: usize = 20;
 
+/// Ring buffers: CPU `n` writes into ring `n` modulo those in use, so that CPUs seldom wait for each other.
+pub const RINGS: usize = 8;
+
 /// Kernel stack frames that are looked at.
 pub const STACK_FRAMES: usize = 16;
 
@@ -58,14 +61,21 @@ pub struct Config {
     pub filter: Filter,
     /// Mask of `Kind::bit` to be streamed.
     pub stream: u16,
-    pub spare: u16,
+    /// Rings in use, a power of two of at most [`RINGS`], less one.
+    pub ring_mask: u16,
     /// Number of places in the `SOCKETS` map, a power of two, less one.
     pub socket_mask: u32,
 }
 
 impl Config {
-    pub const ZERO: Self =
-        Self { tick_ns: 0, tw_timer_handler: 0, filter: Filter::NONE, stream: 0, spare: 0, socket_mask: 0 };
+    pub const ZERO: Self = Self {
+        tick_ns: 0,
+        tw_timer_handler: 0,
+        filter: Filter::NONE,
+        stream: 0,
+        ring_mask: 0,
+        socket_mask: 0,
+    };
 }
 
 /// Filters that the kernel side applies. A bit of `active` tells which are set.

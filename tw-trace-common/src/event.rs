@@ -71,7 +71,8 @@ pub struct Head {
     pub cpu: u32,
     /// A [`Kind`].
     pub kind: u8,
-    pub spare: [u8; 3],
+    pub spare: u8,
+    pub spare2: u16,
 }
 
 /// The process a connection belongs to: who made the transition, or who closed.
@@ -140,7 +141,8 @@ pub struct State {
     pub old: u8,
     /// A `TcpState`.
     pub new: u8,
-    pub spare: [u8; 6],
+    pub spare: u16,
+    pub spare2: u32,
 }
 
 /// A time-wait socket began, or went from the FIN_WAIT2 substate to TIME_WAIT.
@@ -157,7 +159,8 @@ pub struct TwEnter {
     pub substate: u8,
     /// An `Entered`: estimated when the flip to TIME_WAIT was only found at the exit.
     pub entered: u8,
-    pub spare: [u8; 6],
+    pub spare: u16,
+    pub spare2: u32,
 }
 
 /// A time-wait socket's clock was restarted.
@@ -175,7 +178,8 @@ pub struct TwRearm {
     pub substate: u8,
     /// A `RearmCause`.
     pub cause: u8,
-    pub spare: [u8; 6],
+    pub spare: u16,
+    pub spare2: u32,
 }
 
 /// A time-wait socket ended.

@@ -26,6 +26,7 @@ mod maps;
 mod sock;
 mod sockets;
 mod stack;
+mod words;
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {

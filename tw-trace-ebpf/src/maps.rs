@@ -12,9 +12,11 @@ use tw_trace_common::{
 
 use crate::sock::Common;
 
-/// Records for user space.
-#[map]
-pub(crate) static RING: RingBuf = RingBuf::with_byte_size(32 << 20, 0);
+/// Records for user space, [`tw_trace_common::config::RINGS`] of them: see `emit`.
+macro_rules! rings {
+    ($($name:ident)+) => { $(#[map] pub(crate) static $name: RingBuf = RingBuf::with_byte_size(4096, 0);)+ };
+}
+rings!(RING_0 RING_1 RING_2 RING_3 RING_4 RING_5 RING_6 RING_7);
 
 /// Full sockets: see `sockets`.
 #[map]
@@ -101,7 +103,6 @@ pub(crate) struct Scratch {
     pub(crate) conn: Conn,
     /// Cookie of the network namespace, or its inode where the kernel has no cookies.
     pub(crate) net: u64,
-    pub(crate) owner: Owner,
     pub(crate) time_wait: TimeWait,
     pub(crate) frames: [u64; STACK_FRAMES],
 }

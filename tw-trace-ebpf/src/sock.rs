@@ -7,8 +7,10 @@
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::{
-    bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_probe_read_kernel,
-    generated::{bpf_get_current_cgroup_id, bpf_probe_read_kernel as bpf_probe_read_kernel_raw},
+    bpf_get_current_pid_tgid, bpf_probe_read_kernel,
+    generated::{
+        bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_probe_read_kernel as bpf_probe_read_kernel_raw,
+    },
 };
 use tw_trace_common::{
     event::{AF_INET, AF_INET6, Owner, Wheel},
@@ -114,8 +116,8 @@ pub(crate) fn read_conn<M: Memory>(sk: u64, scratch: &mut Scratch) -> bool {
             conn.raddr = words(word(offset!(skc_v6_daddr)), word(offset!(skc_v6_daddr) + 8));
         }
         _ => {
-            conn.laddr = [0; 16];
-            conn.raddr = [0; 16];
+            conn.laddr = words(0, 0);
+            conn.raddr = words(0, 0);
         }
     }
     true
@@ -207,5 +209,7 @@ pub(crate) fn read_current(owner: &mut Owner) {
     // SAFETY: takes no arguments.
     owner.cgroup = unsafe { bpf_get_current_cgroup_id() };
     owner.pid = (bpf_get_current_pid_tgid() >> 32) as u32;
-    owner.comm = bpf_get_current_comm().unwrap_or([0; 16]);
+    owner.spare = 0;
+    // SAFETY: the buffer is as long as told; the helper fills all of it, and fails only without a task.
+    unsafe { bpf_get_current_comm(owner.comm.as_mut_ptr().cast(), owner.comm.len() as u32) };
 }

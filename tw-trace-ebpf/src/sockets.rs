@@ -15,12 +15,15 @@ use crate::{
 /// The entry of a socket, if there is one.
 #[inline(always)]
 pub(crate) fn find(cookie: u64) -> Option<*mut Socket> {
+    in_place(cookie).or_else(|| OLD_SOCKETS.get_ptr_mut(cookie))
+}
+
+/// The entry of a socket that cannot have been displaced yet.
+#[inline(always)]
+pub(crate) fn in_place(cookie: u64) -> Option<*mut Socket> {
     let place = place(cookie)?;
     // SAFETY: a map value; a socket's entry is only used under that socket's lock.
-    if unsafe { (*place).cookie } == cookie {
-        return Some(place);
-    }
-    OLD_SOCKETS.get_ptr_mut(cookie)
+    (unsafe { (*place).cookie } == cookie).then_some(place)
 }
 
 /// Makes room for a socket that has no entry; the caller fills in all but the cookie.

@@ -8,6 +8,7 @@ use tw_trace_common::config::STACK_FRAMES;
 use crate::{
     globals::{CALLERS, load},
     maps::Place,
+    words,
 };
 
 /// None: how many frames of eBPF machinery come first differs by kernel, and looking past them costs little.
@@ -19,7 +20,7 @@ pub(crate) fn innermost_caller(ctx: *mut c_void) -> Result<Option<u64>, ()> {
     const BYTES: u32 = size_of::<[u64; STACK_FRAMES]>() as u32;
     let frames = &mut Place::Timer.scratch().ok_or(())?.frames;
     // A stack shorter than the buffer leaves the rest as it was.
-    *frames = [0; STACK_FRAMES];
+    words::zero(frames);
     // SAFETY: the buffer is as long as told.
     let bytes = unsafe { bpf_get_stack(ctx, frames.as_mut_ptr().cast(), BYTES, SKIP) };
     if bytes <= 0 {

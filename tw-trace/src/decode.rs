@@ -110,6 +110,13 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
     Ok(record)
 }
 
+/// When a record was made, without a look at the rest of it.
+#[inline]
+pub fn mono_ns(bytes: &[u8]) -> Option<u64> {
+    const { assert!(offset_of!(Head, mono_ns) == 0) };
+    bytes.first_chunk().map(|first| u64::from_ne_bytes(*first))
+}
+
 /// The name of an enum byte, "unknown" where none has it (never so in a decoded record).
 #[inline]
 pub fn name<E: TryFrom<u8>>(byte: u8, name: fn(E) -> &'static str) -> &'static str {

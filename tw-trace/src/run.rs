@@ -32,6 +32,8 @@ use crate::{
 
 /// How often losses are looked at, and told.
 const LOSS_CHECK: Duration = Duration::from_secs(1);
+/// In nanoseconds. Records of that long ago have come to their places in the ring buffers.
+const SETTLED: u64 = 1_000_000;
 /// An uncertainty of the lateness that is worth a word.
 const CLOCK_ERROR_TOLD: u64 = 50_000;
 /// Programs that were running when they were detached have ended by then.
@@ -76,7 +78,7 @@ pub fn run(
     steps.done("programs loaded");
     let unlearned = loaded.with_armings(&kernel.plan, Loaded::learn_timewait_len).err();
     steps.done("length of TIME_WAIT learned");
-    let ring = loaded.take_ring(settings.sizes)?;
+    let rings = loaded.take_rings(settings.sizes)?;
     let started = now_ns(ClockId::CLOCK_MONOTONIC)?;
     let before = snapshots.read();
     loaded.attach(&kernel.plan)?;
@@ -117,7 +119,7 @@ pub fn run(
             Tell::No => None,
         },
         loaded,
-        source: Live::new(ring),
+        source: Live::new(rings),
         collector: Collector::new(settings.tick.ns),
         sink,
         told_losses: [0; COUNT as usize],
@@ -238,7 +240,7 @@ impl Session {
                 () = stop.asked() => {}
                 () = self.source.ready() => {}
             }
-            self.drain()?;
+            self.drain(now_ns(ClockId::CLOCK_MONOTONIC)?.saturating_sub(SETTLED))?;
             if Instant::now() >= next_check {
                 next_check = Instant::now() + LOSS_CHECK;
                 self.tell_losses()?;
@@ -250,10 +252,10 @@ impl Session {
         Ok(())
     }
 
-    /// Hands on what has come; returns how many records that were.
-    fn drain(&mut self) -> Result<usize> {
+    /// Hands on what was made before `until_ns`; returns how many records that were.
+    fn drain(&mut self, until_ns: u64) -> Result<usize> {
         let Self { source, collector, sink, told, most, .. } = self;
-        let taken = source.drain(|record| {
+        let taken = source.drain(until_ns, |record| {
             collector.observe(record);
             if told < most {
                 *told += 1;
@@ -292,7 +294,7 @@ impl Session {
         about: &About,
         [from_mono_ns, to_mono_ns]: [u64; 2],
     ) -> Result<Summary> {
-        while self.drain()? > 0 {}
+        while self.drain(u64::MAX)? > 0 {}
         self.tell_losses()?;
         let totals = KernelTotals {
             ledgers: self.loaded.ledgers()?,

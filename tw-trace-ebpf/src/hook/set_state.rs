@@ -10,9 +10,9 @@ use tw_trace_common::{
 use crate::{
     count::count,
     emit, filter, globals,
-    maps::{CPU, Place},
+    maps::{CPU, Place, Scratch, Socket},
     sock::{self, Memory},
-    sockets,
+    sockets, words,
 };
 
 const IPPROTO_TCP: u16 = 6;
@@ -64,57 +64,72 @@ fn tell<M: Memory>(sk: u64, old: u8, new: u8, cookie: u64) {
     }
     // SAFETY: takes no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
-    let since = follow(sk, old, new, cookie, now, &mut scratch.owner);
-    if !globals::streams(Kind::State) || !filter::owner_matches(&scratch.owner) {
+    let seen = follow(sk, old, new, cookie, now);
+    report(scratch, &seen, old, new, now);
+    if let (CLOSE, Some(entry)) = (new, seen.entry) {
+        sockets::remove(cookie, entry);
+    }
+}
+
+#[inline(always)]
+fn report(scratch: &Scratch, seen: &Seen, old: u8, new: u8, now: u64) {
+    if !globals::streams(Kind::State) || !filter::owner_matches(seen.owner) {
         return;
     }
     count(Counter::States);
     if filter::states_match(old, new) {
-        let dwell_ns = if since == 0 { NONE_NS } else { now - since };
-        emit::emit(Kind::State, now, &scratch.conn, &scratch.owner, |record: &mut State| {
+        let dwell_ns = if seen.since == 0 { NONE_NS } else { now - seen.since };
+        emit::emit(Kind::State, now, &scratch.conn, seen.owner, |record: &mut State| {
             record.dwell_ns = dwell_ns;
             record.old = old;
             record.new = new;
-            record.spare = [0; 6];
+            (record.spare, record.spare2) = (0, 0);
         });
     }
 }
 
-/// Keeps the socket's entry up to date; returns when `old` began (zero if unseen), and the owner in `owner`.
+/// What is known of the socket that changes its state.
+struct Seen {
+    /// When the old state began, zero if that was not seen.
+    since: u64,
+    owner: &'static Owner,
+    entry: Option<*mut Socket>,
+}
+
+/// Keeps the socket's entry up to date.
 #[inline(always)]
-fn follow(sk: u64, old: u8, new: u8, cookie: u64, now: u64, owner: &mut Owner) -> u64 {
-    *owner = NOBODY;
+fn follow(sk: u64, old: u8, new: u8, cookie: u64, now: u64) -> Seen {
     if cookie == 0 {
         remember_child(sk, now);
-        return 0;
+        return Seen { since: 0, owner: &NOBODY_KNOWN, entry: None };
     }
-    let Some(found) = sockets::find(cookie) else {
-        if acts_itself(new) {
-            sock::read_current(owner);
-        }
-        if new != CLOSE
-            && let Some(place) = sockets::insert(cookie)
-        {
-            // SAFETY: as below.
-            let socket = unsafe { &mut *place };
-            (socket.since_ns, socket.owner, socket.state) = (now, *owner, new);
-        }
-        return if old == SYN_RECV { child_since(sk) } else { 0 };
+    let child_since = if old == SYN_RECV { child_since(sk) } else { 0 };
+    // A socket that was closed, or a child until now, is not among the old ones: no need to look for it there.
+    let is_new = old == CLOSE || child_since != 0;
+    let found = if is_new { sockets::in_place(cookie) } else { sockets::find(cookie) };
+    let Some(entry) = found.or_else(|| if new == CLOSE { None } else { sockets::insert(cookie) }) else {
+        return Seen { since: child_since, owner: &NOBODY_KNOWN, entry: None };
     };
-    // SAFETY: the socket lock serialises state changes of one socket.
-    let socket = unsafe { &mut *found };
-    let since = if socket.state == old { socket.since_ns } else { 0 };
+    // SAFETY: a map value; the socket lock serialises state changes of one socket.
+    let socket = unsafe { &mut *entry };
+    let since = match found {
+        Some(_) if socket.state == old => socket.since_ns,
+        Some(_) => 0,
+        None => {
+            words::zero(&mut socket.owner);
+            child_since
+        }
+    };
     socket.since_ns = now;
     socket.state = new;
     if acts_itself(new) {
         sock::read_current(&mut socket.owner);
     }
-    *owner = socket.owner;
-    if new == CLOSE {
-        sockets::remove(cookie, found);
-    }
-    since
+    Seen { since, owner: &socket.owner, entry: Some(entry) }
 }
+
+/// In read-only data, to be pointed at.
+static NOBODY_KNOWN: Owner = NOBODY;
 
 /// Whether the kernel makes the change to `new` in the context of the process that asked for it: connect(),
 /// listen(), close() or shutdown(), exit. FIN_WAIT1 and LAST_ACK are only set by `tcp_close_state`.

@@ -1,6 +1,9 @@
 //! The life of a time-wait socket, from the first arming of its timer to its end. Records are self-contained.
 
-use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_ns};
+use aya_ebpf::{
+    bindings::BPF_NOEXIST,
+    helpers::generated::{bpf_jiffies64, bpf_ktime_get_ns},
+};
 use tw_trace_common::{
     config::{Cell, TimeWait},
     counter::Counter,
@@ -14,11 +17,12 @@ use crate::{
     hook::dated::Dated,
     maps::{Place, Scratch, TIME_WAITS, cell, set_cell},
     sock::{self, Memory, Probed},
-    sockets,
+    sockets, words,
 };
 
 const FIN_WAIT2: u8 = Substate::FinWait2 as u8;
 const TIME_WAIT: u8 = Substate::TimeWait as u8;
+const EEXIST: i32 = -17;
 
 /// The timer of `tw` was armed: its first arming is the entry, a later one a restart.
 #[inline(always)]
@@ -38,19 +42,9 @@ pub(crate) fn armed<M: Memory>(tw: u64, timer: u64, start: Start) {
     if scratch.net == cell(Cell::OwnNet) {
         return;
     }
-    if let Some(known) = TIME_WAITS.get_ptr_mut(tw) {
-        // SAFETY: one time-wait socket's timer is armed and ended under its bucket's or base's lock.
-        let known = unsafe { &mut *known };
-        if known.cookie == scratch.conn.cookie {
-            restarted(known, &scratch.conn, &arming);
-            return;
-        }
-        count(Counter::ExitMissed);
-        book(known.net, known.netns, |ledger| ledger.missed += 1);
-        let _ = TIME_WAITS.remove(tw);
-    }
     match start {
         Start::First => entered(tw, scratch, &arming),
+        Start::Again if restarted(tw, scratch, &arming) => {}
         // There before us and not seeded yet, or there was no room for it.
         Start::Again => unknown(scratch),
     }
@@ -84,12 +78,13 @@ struct Arming {
 #[inline(always)]
 fn entered(tw: u64, scratch: &mut Scratch, arming: &Arming) {
     let cookie = scratch.conn.cookie;
-    scratch.time_wait.owner = match sockets::find(cookie) {
+    match sockets::find(cookie) {
         // SAFETY: the full socket is locked by who turns it into a time-wait socket.
-        Some(socket) if cookie != 0 => unsafe { (*socket).owner },
-        _ => NOBODY,
-    };
+        Some(socket) if cookie != 0 => words::copy(&mut scratch.time_wait.owner, unsafe { &(*socket).owner }),
+        _ => words::zero(&mut scratch.time_wait.owner),
+    }
     if !filter::conn_matches(scratch) || !filter::owner_matches(&scratch.time_wait.owner) {
+        forget(tw);
         return;
     }
     let entry = &mut scratch.time_wait;
@@ -105,8 +100,19 @@ fn entered(tw: u64, scratch: &mut Scratch, arming: &Arming) {
     entry.substate = arming.substate;
     entry.flags = 0;
     // By reference: a copy would not fit on the stack.
-    let entry: &TimeWait = entry;
-    let tracked = TIME_WAITS.insert(tw, entry, 0).is_ok();
+    let scratch: &Scratch = scratch;
+    let entry = &scratch.time_wait;
+    let tracked = match TIME_WAITS.insert(tw, entry, BPF_NOEXIST.into()) {
+        // Not the first arming, but no stack told so.
+        Err(EEXIST) if restarted(tw, scratch, arming) => return,
+        // Of a socket before it at this address.
+        Err(EEXIST) => {
+            forget(tw);
+            TIME_WAITS.insert(tw, entry, 0)
+        }
+        result => result,
+    }
+    .is_ok();
     book(entry.net, entry.netns, |ledger| {
         ledger.entered += 1;
         ledger.untracked += u64::from(!tracked);
@@ -117,8 +123,27 @@ fn entered(tw: u64, scratch: &mut Scratch, arming: &Arming) {
     report_enter(&scratch.conn, &scratch.time_wait.owner, arming);
 }
 
+/// Lets go of a socket that was at this address and whose end was not seen.
 #[inline(always)]
-fn restarted(known: &mut TimeWait, conn: &Conn, arming: &Arming) {
+fn forget(tw: u64) {
+    if let Some(known) = TIME_WAITS.get_ptr_mut(tw) {
+        // SAFETY: a map value; the socket it was about is gone.
+        let known = unsafe { &*known };
+        count(Counter::ExitMissed);
+        book(known.net, known.netns, |ledger| ledger.missed += 1);
+        let _ = TIME_WAITS.remove(tw);
+    }
+}
+
+/// False if the socket is not being followed.
+#[inline(always)]
+fn restarted(tw: u64, scratch: &Scratch, arming: &Arming) -> bool {
+    let Some(known) = TIME_WAITS.get_ptr_mut(tw) else { return false };
+    // SAFETY: one time-wait socket's timer is armed and ended under its bucket's or base's lock.
+    let (known, conn) = (unsafe { &mut *known }, &scratch.conn);
+    if known.cookie != conn.cookie {
+        return false;
+    }
     let elapsed_ns = if known.armed_ns == 0 { NONE_NS } else { arming.now - known.armed_ns };
     let flipped = known.substate == FIN_WAIT2 && arming.substate == TIME_WAIT;
     if flipped {
@@ -139,12 +164,13 @@ fn restarted(known: &mut TimeWait, conn: &Conn, arming: &Arming) {
             record.timeout_jiffies = u64::from(arming.timeout);
             record.substate = arming.substate;
             record.cause = cause as u8;
-            record.spare = [0; 6];
+            (record.spare, record.spare2) = (0, 0);
         });
     }
     if flipped {
         report_enter(conn, &known.owner, arming);
     }
+    true
 }
 
 #[inline(always)]
@@ -157,7 +183,7 @@ fn report_enter(conn: &Conn, owner: &Owner, arming: &Arming) {
         record.timeout_jiffies = u64::from(arming.timeout);
         record.substate = arming.substate;
         record.entered = Entered::Exact as u8;
-        record.spare = [0; 6];
+        (record.spare, record.spare2) = (0, 0);
     });
 }
 
@@ -216,7 +242,7 @@ pub(crate) fn ended<M: Memory>(tw: u64, timer: u64, reason: ExitReason, baseclk:
         return;
     };
     // SAFETY: as in `armed`; copied, because the entry is removed below.
-    scratch.time_wait = unsafe { *found };
+    words::copy(&mut scratch.time_wait, unsafe { &*found });
     let _ = TIME_WAITS.remove(tw);
     let known = &mut scratch.time_wait;
     find_hidden_rearm(known, sock::expires::<M>(timer), sock::substate(tw));

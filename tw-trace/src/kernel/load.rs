@@ -5,19 +5,24 @@ use aya::{
     Btf, Ebpf, EbpfLoader, Pod, VerifierLogLevel,
     maps::Map,
     programs::{BtfTracePoint, Iter, ProgramError, tp_btf::BtfTracePointLinkId},
+    util::nr_cpus,
 };
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use tw_trace_common::{
-    config::{CALLER_RANGES, CallerRange, Config, Filter},
+    config::{CALLER_RANGES, CallerRange, Config, Filter, RINGS},
     fields::{ABSENT, COMMON_BYTES, FIELDS, Offsets},
 };
 
 use super::{
     clock,
     plan::{Attach, Plan, Program, Serves},
+    sizing,
     tick::Tick,
 };
-use crate::source::ring::Ring;
+use crate::source::{
+    ring::{Ring, page_size},
+    rings::Rings,
+};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tw-trace-ebpf"));
 
@@ -37,13 +42,17 @@ pub struct Settings {
 /// Room in the maps.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
-    /// Bytes of the ring buffer, a power of two of whole pages.
+    /// Bytes of all ring buffers together, a power of two of whole pages.
     pub ring: u32,
     /// Time-wait sockets followed at once.
     pub time_waits: u32,
     /// Places for full sockets, a power of two; some more than that can be followed.
     pub sockets: u32,
 }
+
+/// As in the object.
+const RING_MAPS: [&str; RINGS] =
+    ["RING_0", "RING_1", "RING_2", "RING_3", "RING_4", "RING_5", "RING_6", "RING_7"];
 
 /// A plain global of the eBPF object.
 #[derive(Clone, Copy)]
@@ -66,6 +75,7 @@ pub fn load(plan: &Plan, btf: &Btf, settings: &Settings) -> Result<Loaded> {
     check_reach(&settings.offsets)?;
     // Kernels before 5.11 charge maps to this limit; where it may not be raised, loading says so itself.
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
+    let rings = ring_sizes(settings.sizes)?;
     let offsets = Global(settings.offsets);
     let callers = settings.callers.map(Global);
     let config = Global(Config {
@@ -73,16 +83,19 @@ pub fn load(plan: &Plan, btf: &Btf, settings: &Settings) -> Result<Loaded> {
         tw_timer_handler: settings.tw_timer_handler,
         filter: settings.filter,
         stream: settings.stream,
-        spare: 0,
+        ring_mask: rings.used as u16 - 1,
         socket_mask: settings.sizes.sockets - 1,
     });
-    let mut ebpf = EbpfLoader::new()
+    let mut loader = EbpfLoader::new();
+    for (index, name) in RING_MAPS.iter().enumerate() {
+        loader.map_max_entries(name, if index < rings.used { rings.bytes } else { rings.least });
+    }
+    let mut ebpf = loader
         .btf(Some(btf))
         .verifier_log_level(VerifierLogLevel::DISABLE | VerifierLogLevel::STATS)
         .override_global("OFFSETS", &offsets, true)
         .override_global("CONFIG", &config, true)
         .override_global("CALLERS", &callers[..], true)
-        .map_max_entries("RING", settings.sizes.ring)
         .map_max_entries("TIME_WAITS", settings.sizes.time_waits)
         .map_max_entries("SOCKETS", settings.sizes.sockets)
         .load(OBJECT)
@@ -99,6 +112,11 @@ pub fn load(plan: &Plan, btf: &Btf, settings: &Settings) -> Result<Loaded> {
         .map_err(|error| refused(row.name, error))?;
     }
     Ok(Loaded { ebpf, attached: Vec::new(), clock_error_ns })
+}
+
+fn ring_sizes(sizes: Sizes) -> Result<sizing::Rings> {
+    let cpus = nr_cpus().map_err(|(file, error)| anyhow::Error::new(error).context(file))?;
+    Ok(sizing::rings(sizes.ring, cpus, page_size()?))
 }
 
 /// The kernel side copies the beginning of a `sock_common` at once and picks its fields from the copy.
@@ -174,11 +192,13 @@ impl Loaded {
         Ok(())
     }
 
-    /// The ring buffer, once.
-    pub fn take_ring(&mut self, sizes: Sizes) -> Result<Ring> {
-        match self.ebpf.take_map("RING") {
-            Some(Map::RingBuf(map)) => Ring::new(map, sizes.ring),
-            _ => bail!("the eBPF object has no ring buffer, or it was already taken"),
-        }
+    /// The ring buffers, once.
+    pub fn take_rings(&mut self, sizes: Sizes) -> Result<Rings> {
+        let sizes = ring_sizes(sizes)?;
+        let rings = RING_MAPS[..sizes.used].iter().map(|name| match self.ebpf.take_map(name) {
+            Some(Map::RingBuf(map)) => Ring::new(map, sizes.bytes),
+            _ => bail!("the eBPF object has no ring buffer {name}, or it was already taken"),
+        });
+        Ok(Rings::new(rings.collect::<Result<_>>()?))
     }
 }

@@ -1,9 +1,11 @@
-//! How large the map of time-wait sockets is made when nobody says so.
+//! How large the maps are made when nobody says so, and how the room for records is shared out.
 //!
-//! It is preallocated: entries that come and go with every connection cost it 4 µs through the run-time allocator
+//! The map of time-wait sockets is preallocated: entries that come and go with every connection cost it 4 µs through the run-time allocator
 //! (measured at 50,000 connections a second on two cores), and nothing this way.
 
 use std::fs;
+
+use tw_trace_common::config::RINGS;
 
 /// Kernel memory of one entry: `struct htab_elem`, key, value, and its share of the buckets.
 const ENTRY_BYTES: u64 = 176;
@@ -23,6 +25,23 @@ pub fn time_waits(limit: Option<u64>, memory_bytes: Option<u64>) -> u32 {
         None => 1 << memory_bytes.map_or(LEAST, |bytes| bytes / SHARE / ENTRY_BYTES).max(1).ilog2(),
     };
     u32::try_from(wanted.clamp(LEAST, MOST)).unwrap_or(1 << 16)
+}
+
+/// The ring buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rings {
+    /// A power of two: CPU `n` writes into ring `n` modulo this.
+    pub used: usize,
+    /// Of each that is used.
+    pub bytes: u32,
+    /// Of each that is not: a map cannot be left out of the object.
+    pub least: u32,
+}
+
+/// Shares out `total` bytes, a power of two; none gets less than a page.
+pub fn rings(total: u32, cpus: usize, page: u32) -> Rings {
+    let used = cpus.clamp(1, RINGS).next_power_of_two();
+    Rings { used, bytes: (total / used as u32).max(page), least: page }
 }
 
 /// `MemTotal` of /proc/meminfo.
@@ -48,6 +67,14 @@ mod tests {
         assert_eq!(time_waits(None, Some(4 << 30)), 65_536);
         assert_eq!(time_waits(None, Some(0)), 65_536);
         assert_eq!(time_waits(None, None), 65_536);
+    }
+
+    #[test]
+    fn rings_share_the_room_and_none_is_smaller_than_a_page() {
+        assert_eq!(rings(32 << 20, 1, 4096), Rings { used: 1, bytes: 32 << 20, least: 4096 });
+        assert_eq!(rings(32 << 20, 3, 4096), Rings { used: 4, bytes: 8 << 20, least: 4096 });
+        assert_eq!(rings(32 << 20, 200, 65536), Rings { used: 8, bytes: 4 << 20, least: 65536 });
+        assert_eq!(rings(4096, 2, 4096), Rings { used: 2, bytes: 4096, least: 4096 });
     }
 
     #[test]

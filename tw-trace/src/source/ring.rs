@@ -39,6 +39,7 @@ pub struct Ring {
     mask: u64,
     /// Taken up to here; may be ahead of what is published.
     position: u64,
+    published: u64,
 }
 
 /// Shared memory of the map, unmapped when dropped.
@@ -70,45 +71,52 @@ impl Mapping {
     }
 }
 
+/// In bytes.
+pub fn page_size() -> Result<u32> {
+    sysconf(SysconfVar::PAGE_SIZE)?.and_then(|size| u32::try_from(size).ok()).context("page size")
+}
+
 impl Ring {
     /// Takes the consumer's end of a ring buffer of `bytes` bytes. There can be only one.
     pub fn new(map: MapData, bytes: u32) -> Result<Self> {
-        let page = sysconf(SysconfVar::PAGE_SIZE)?
-            .and_then(|size| usize::try_from(size).ok())
-            .context("page size")?;
+        let page = page_size()? as usize;
         let bytes = bytes as usize;
         let map_error = "mapping the ring buffer";
         let consumer =
             Mapping::new(&map, 0, page, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE).context(map_error)?;
         let producer = Mapping::new(&map, page, page + 2 * bytes, ProtFlags::PROT_READ).context(map_error)?;
         let position = consumer.position().load(Ordering::Acquire);
-        Ok(Self { _map: map, consumer, producer, page, mask: bytes as u64 - 1, position })
+        Ok(Self {
+            _map: map,
+            consumer,
+            producer,
+            page,
+            mask: bytes as u64 - 1,
+            position,
+            published: position,
+        })
     }
 
-    /// Hands over at most `most` records in order; returns how many. What `each` fails on counts as taken.
-    pub fn drain(&mut self, most: usize, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<usize> {
-        let mut taken = 0;
-        let mut published = self.position;
-        let result = loop {
-            if taken == most {
-                break Ok(taken);
+    /// The next complete record, left where it is.
+    pub fn peek(&mut self) -> Option<&[u8]> {
+        loop {
+            let next = self.next()?;
+            match next.payload {
+                // SAFETY: the kernel does not write there before the position behind it is published, which asks
+                // for this borrow to have ended.
+                Some(payload) => return Some(unsafe { payload.as_ref() }),
+                None => self.position = next.end,
             }
-            let Some(next) = self.next() else { break Ok(taken) };
-            self.position = next.end;
-            if let Some(payload) = next.payload {
-                taken += 1;
-                // SAFETY: the kernel does not write there before the position behind it is published.
-                let payload = unsafe { payload.as_ref() };
-                if let Err(error) = each(payload) {
-                    break Err(error);
-                }
-            }
-            if self.position - published >= PUBLISH {
-                published = self.publish();
-            }
-        };
-        self.publish();
-        result
+        }
+    }
+
+    /// Passes over the record that [`Self::peek`] shows.
+    pub fn advance(&mut self) {
+        let Some(next) = self.next() else { return };
+        self.position = next.end;
+        if self.position - self.published >= PUBLISH {
+            self.publish();
+        }
     }
 
     /// The record at the position, if it is complete.
@@ -136,9 +144,11 @@ impl Ring {
     }
 
     /// Lets the kernel have the room up to the position.
-    fn publish(&self) -> u64 {
-        self.consumer.position().store(self.position, Ordering::Release);
-        self.position
+    pub fn publish(&mut self) {
+        if self.published != self.position {
+            self.consumer.position().store(self.position, Ordering::Release);
+            self.published = self.position;
+        }
     }
 }
 

@@ -14,7 +14,7 @@ pub(crate) const SECOND: u64 = 1_000_000_000;
 pub(crate) const START: u64 = 1_000 * SECOND;
 
 fn head(kind: Kind, mono_ns: u64) -> Head {
-    Head { mono_ns, cpu: 1, kind: kind as u8, spare: [0; 3] }
+    Head { mono_ns, cpu: 1, kind: kind as u8, spare: 0, spare2: 0 }
 }
 
 pub(crate) fn conn() -> Conn {
@@ -55,7 +55,8 @@ pub(crate) fn state() -> State {
         dwell_ns: 12_345_678,
         old: TcpState::Established as u8,
         new: TcpState::FinWait1 as u8,
-        spare: [0; 6],
+        spare: 0,
+        spare2: 0,
     }
 }
 
@@ -68,7 +69,8 @@ pub(crate) fn enter() -> TwEnter {
         timeout_jiffies: 15_000,
         substate: Substate::TimeWait as u8,
         entered: Entered::Exact as u8,
-        spare: [0; 6],
+        spare: 0,
+        spare2: 0,
     }
 }
 
@@ -82,7 +84,8 @@ pub(crate) fn rearm() -> TwRearm {
         timeout_jiffies: 15_000,
         substate: Substate::TimeWait as u8,
         cause: RearmCause::LateSegment as u8,
-        spare: [0; 6],
+        spare: 0,
+        spare2: 0,
     }
 }
 

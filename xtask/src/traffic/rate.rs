@@ -5,7 +5,9 @@
 //! TIME_WAIT on the client's side and none is taken over. Raw system calls, nothing allocated on the way.
 
 use std::net::Ipv4Addr;
+use std::ops::Range;
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -72,73 +74,94 @@ pub fn run(load: &Load) -> Result<Report> {
     let before = Counters::read()?;
     let cpu_before = cpu_time()?;
     let start = Instant::now();
-    let shares: Vec<Share> = (0..load.pairs).map(|pair| Share::of(load, pair)).collect();
+    let work = Work::of(load);
+    let pairs = (0..load.pairs).map(Pair::open).collect::<Result<Vec<_>>>()?;
     thread::scope(|scope| -> Result<()> {
         let mut threads = Vec::new();
-        for share in &shares {
-            let listener = Listener::open(share.port)?;
-            threads.push(scope.spawn(move || serve(&listener, share)));
-            threads.push(scope.spawn(move || dial(share)));
+        for pair in &pairs {
+            threads.push(scope.spawn(|| serve(pair, &work)));
+            threads.push(scope.spawn(|| dial(pair, &work)));
         }
         threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| anyhow!("a thread panicked"))?)
     })?;
+    drop(pairs);
     let elapsed = start.elapsed();
     let cpu = cpu_time()?.saturating_sub(cpu_before);
     let counted = Counters::read()?.since(&before);
     Ok(Report { connections: load.connections, elapsed, cpu, counted, living: living()? })
 }
 
-/// One pair's part of the load.
-struct Share {
-    port: u16,
-    /// Where both threads stay: a wake-up across CPUs costs more than a connection, and the scheduler's choice
-    /// would double or halve the rate from run to run.
-    cpu: usize,
+/// What the pairs have in common: each takes the next batch when it is done with one, so that a pair whose CPU
+/// has other work to do does not keep the whole waiting.
+struct Work {
     connections: u32,
     batch: u32,
-    /// Between the starts of two batches; zero: none.
+    /// Between the starts of two batches of a pair; zero: none.
     pause: Duration,
-    /// Nobody dials before the server is there to answer.
+    /// Number of the next connection.
+    next: AtomicU32,
+    /// Nobody dials before all servers are there to answer.
     ready: Barrier,
 }
 
-impl Share {
-    fn of(load: &Load, pair: u32) -> Self {
-        let extra = u32::from(pair < load.connections % load.pairs);
+impl Work {
+    fn of(load: &Load) -> Self {
         let batch = load.batch.max(1);
         let pause = load
             .per_second
             .map_or(Duration::ZERO, |rate| Duration::from_secs(1) * batch * load.pairs / rate.max(1));
         Self {
-            port: FIRST_PORT + pair as u16,
-            cpu: pair as usize,
-            connections: load.connections / load.pairs + extra,
+            connections: load.connections,
             batch,
             pause,
-            ready: Barrier::new(2),
+            next: AtomicU32::new(0),
+            ready: Barrier::new(2 * load.pairs as usize),
         }
     }
 
-    /// The batches' sizes and their first connection's number, the same for client and server.
-    fn batches(&self) -> impl Iterator<Item = (u32, usize)> {
-        (0..self.connections)
-            .step_by(self.batch as usize)
-            .map(|first| (first, self.batch.min(self.connections - first) as usize))
+    /// The numbers of the connections of the next batch.
+    fn take(&self) -> Option<Range<u32>> {
+        let first = self.next.fetch_add(self.batch, Ordering::Relaxed);
+        (first < self.connections).then(|| first..self.connections.min(first + self.batch))
     }
 }
 
-fn dial(share: &Share) -> Result<()> {
+/// Where one pair works.
+struct Pair {
+    listener: Listener,
+    port: u16,
+    /// Where both threads stay: a wake-up across CPUs costs more than a connection, and the scheduler's choice
+    /// would double or halve the rate from run to run.
+    cpu: usize,
+}
+
+impl Pair {
+    fn open(number: u32) -> Result<Self> {
+        let port = FIRST_PORT + number as u16;
+        Ok(Self { listener: Listener::open(port)?, port, cpu: number as usize })
+    }
+}
+
+fn dial(pair: &Pair, work: &Work) -> Result<()> {
+    let result = dial_all(pair, work);
+    // The server has nobody to wait for any more, whatever happened.
+    pair.listener.stop()?;
+    result
+}
+
+fn dial_all(pair: &Pair, work: &Work) -> Result<()> {
     act_as(CLIENT_COMM)?;
-    stay_on(share.cpu)?;
-    let mut open: Vec<Stream> = Vec::with_capacity(share.batch as usize);
-    share.ready.wait();
+    stay_on(pair.cpu)?;
+    let mut open: Vec<Stream> = Vec::with_capacity(work.batch as usize);
+    work.ready.wait();
     let mut next = Instant::now();
-    for (first, size) in share.batches() {
+    while let Some(batch) = work.take() {
         thread::sleep(next.saturating_duration_since(Instant::now()));
-        next += share.pause;
-        for number in first..first + size as u32 {
-            let stream = Stream::connect(destination(number), share.port).context("connect")?;
-            stream.send(b"?").context("sending the request")?;
+        next += work.pause;
+        for (number, behind) in batch.clone().zip((0..batch.len()).rev()) {
+            let stream = Stream::connect(destination(number), pair.port).context("connect")?;
+            // How many of the batch come after it: the server then knows its end.
+            stream.send(behind as u8).context("sending the request")?;
             open.push(stream);
         }
         for stream in open.drain(..) {
@@ -148,21 +171,20 @@ fn dial(share: &Share) -> Result<()> {
     Ok(())
 }
 
-fn serve(listener: &Listener, share: &Share) -> Result<()> {
+fn serve(pair: &Pair, work: &Work) -> Result<()> {
     act_as(SERVER_COMM)?;
-    stay_on(share.cpu)?;
-    let mut open: Vec<Stream> = Vec::with_capacity(share.batch as usize);
-    share.ready.wait();
-    for (_, size) in share.batches() {
-        for _ in 0..size {
-            let stream = listener.accept().context("accept")?;
-            stream.receive().context("waiting for the request")?;
-            stream.send(b"!").context("sending the response")?;
-            open.push(stream);
-        }
-        for stream in open.drain(..) {
-            // The client's FIN: nothing more to read.
-            stream.receive().context("waiting for the end")?;
+    stay_on(pair.cpu)?;
+    let mut open: Vec<Stream> = Vec::with_capacity(work.batch as usize);
+    work.ready.wait();
+    while let Some(stream) = pair.listener.accept().context("accept")? {
+        let behind = stream.receive().context("waiting for the request")?;
+        stream.send(b'!').context("sending the response")?;
+        open.push(stream);
+        if behind.is_none_or(|behind| behind == 0) {
+            for stream in open.drain(..) {
+                // The client's FIN: nothing more to read.
+                stream.receive().context("waiting for the end")?;
+            }
         }
     }
     Ok(())
@@ -201,14 +223,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shares_and_batches_add_up() {
-        let load = Load { connections: 1001, pairs: 2, batch: 16, per_second: None };
-        let shares: Vec<Share> = (0..2).map(|pair| Share::of(&load, pair)).collect();
-        assert_eq!(shares.iter().map(|share| share.connections).sum::<u32>(), 1001);
-        for share in &shares {
-            let total: usize = share.batches().map(|(_, size)| size).sum();
-            assert_eq!(total, share.connections as usize);
-        }
+    fn batches_are_taken_to_the_last_connection() {
+        let work = Work::of(&Load { connections: 1001, pairs: 2, batch: 16, per_second: None });
+        let batches: Vec<_> = std::iter::from_fn(|| work.take()).collect();
+        assert_eq!(batches.len(), 63);
+        assert_eq!(batches.iter().map(ExactSizeIterator::len).sum::<usize>(), 1001);
+        assert_eq!(batches.last(), Some(&(992..1001)));
     }
 
     #[test]

@@ -33,13 +33,25 @@ impl Listener {
         Ok(Self(fd))
     }
 
-    pub(super) fn accept(&self) -> Result<Stream> {
+    /// The next connection; none once [`Self::stop`] was called.
+    pub(super) fn accept(&self) -> Result<Option<Stream>> {
         // SAFETY: null pointers: the peer's address is not wanted.
         let fd = checked(unsafe {
             libc::accept4(self.0.as_raw_fd(), std::ptr::null_mut(), std::ptr::null_mut(), libc::SOCK_CLOEXEC)
-        })?;
-        // SAFETY: the descriptor was just made and belongs to nobody else.
-        Ok(Stream(unsafe { OwnedFd::from_raw_fd(fd) }))
+        });
+        match fd {
+            // SAFETY: the descriptor was just made and belongs to nobody else.
+            Ok(fd) => Ok(Some(Stream(unsafe { OwnedFd::from_raw_fd(fd) }))),
+            // What accept(2) says of a socket that does not listen.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Ends listening, for those too who wait in [`Self::accept`].
+    pub(super) fn stop(&self) -> Result<()> {
+        // SAFETY: a plain system call without pointers.
+        checked(unsafe { libc::shutdown(self.0.as_raw_fd(), libc::SHUT_RD) }).map(drop)
     }
 }
 
@@ -52,20 +64,20 @@ impl Stream {
         Ok(Self(fd))
     }
 
-    pub(super) fn send(&self, byte: &[u8; 1]) -> Result<()> {
-        // SAFETY: one byte is read from a reference.
+    pub(super) fn send(&self, byte: u8) -> Result<()> {
+        // SAFETY: one byte is read from a local.
         checked(unsafe {
-            libc::send(self.0.as_raw_fd(), byte.as_ptr().cast(), 1, libc::MSG_NOSIGNAL) as i32
+            libc::send(self.0.as_raw_fd(), (&raw const byte).cast(), 1, libc::MSG_NOSIGNAL) as i32
         })?;
         Ok(())
     }
 
-    /// Waits for one byte or the peer's FIN.
-    pub(super) fn receive(&self) -> Result<()> {
+    /// Waits for one byte, or none: the peer's FIN.
+    pub(super) fn receive(&self) -> Result<Option<u8>> {
         let mut byte = 0u8;
         // SAFETY: one byte is written into a local.
-        checked(unsafe { libc::recv(self.0.as_raw_fd(), (&raw mut byte).cast(), 1, 0) as i32 })?;
-        Ok(())
+        let length = checked(unsafe { libc::recv(self.0.as_raw_fd(), (&raw mut byte).cast(), 1, 0) as i32 })?;
+        Ok((length > 0).then_some(byte))
     }
 }
 
