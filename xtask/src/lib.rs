@@ -2,4 +2,5 @@
 
 pub mod demo;
 pub mod netns;
+pub mod suite;
 pub mod traffic;

@@ -10,6 +10,8 @@ mod test;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use xtask::suite;
+use xtask::suite::player;
 use xtask::traffic::cli as traffic;
 
 /// Sets up, builds and checks tw-trace
@@ -32,6 +34,12 @@ enum Task {
     Lint,
     /// Set up, check format and clippy, build, and run all tests
     Test(test::TestArgs),
+    /// Run all scenarios under one tw-trace and judge what it tells
+    #[command(hide = true)]
+    Suite(suite::SuiteArgs),
+    /// Play one scenario, as the suite asks for it
+    #[command(hide = true)]
+    Play(player::PlayArgs),
     /// Make TCP traffic, as the tests and the demo do
     #[command(hide = true)]
     Traffic(traffic::TrafficArgs),
@@ -44,6 +52,8 @@ fn main() -> ExitCode {
         Task::Demo => demo().map(done),
         Task::Lint => lint::run().map(done),
         Task::Test(args) => test::run(&args),
+        Task::Suite(args) => suite::run(&args),
+        Task::Play(args) => player::run(&args).map(done),
         Task::Traffic(args) => traffic::run(&args).map(done),
     };
     result.unwrap_or_else(|error| {

@@ -65,7 +65,7 @@ struct RateArgs {
 pub fn run(args: &TrafficArgs) -> Result<()> {
     let netns = if args.new_netns { netns::enter_new()? } else { netns::inode()? };
     if let Work::List = args.work {
-        for scenario in scenario::SCENARIOS {
+        for scenario in scenario::all() {
             println!("{:20} port {}  {}", scenario.name, scenario.port, scenario.about);
         }
         return Ok(());

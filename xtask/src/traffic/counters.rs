@@ -55,8 +55,8 @@ impl Counters {
         }
     }
 
-    /// Time-wait sockets that have begun (from Linux 6.1, where a socket is counted when first armed).
-    pub fn began(&self) -> u64 {
+    /// Time-wait sockets that have begun, from Linux 6.1 on; before, those whose timer has fired.
+    pub fn armed_or_fired(&self) -> u64 {
         self.tw + self.tw_killed
     }
 
@@ -95,7 +95,7 @@ mod tests {
         let counters = Counters::parse(TEXT).unwrap();
         assert_eq!(counters, Counters { tw: 20, tw_killed: 4, tw_recycled: 3, overflow: 5 });
         assert_eq!(counters.since(&counters), Counters::default());
-        assert_eq!(counters.began(), 24);
+        assert_eq!(counters.armed_or_fired(), 24);
         assert!(Counters::parse("IpExt: InNoRoutes\n").is_err());
     }
 }

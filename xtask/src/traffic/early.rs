@@ -6,10 +6,51 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::destroy::destroy;
-use super::mirror::{Family, Mirror};
-use super::scenario::Seen;
+use super::expect::{Expect, ONE};
+use super::mirror::Family::{self, V4, V6};
+use super::mirror::Mirror;
+use super::scenario::Scenario;
+use super::scene::Scene;
+use super::sock_diag::destroy;
 use super::tcp::{LOOPBACK, LOOPBACK6, Pair, listen};
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario::new("reused", 8014, "the client takes its old port again with connect()", REUSED, |scene| {
+        reused(scene, V4)
+    }),
+    Scenario::new(
+        "reused6",
+        8015,
+        "the client takes its old port again with connect(), IPv6",
+        REUSED,
+        |scene| reused(scene, V6),
+    ),
+    Scenario::new(
+        "new_syn",
+        8016,
+        "the server closes first, the client comes again from its old port",
+        NEW_SYN,
+        |scene| new_syn(scene, V4),
+    ),
+    Scenario::new(
+        "new_syn6",
+        8017,
+        "the server closes first, the client comes again from its old port, IPv6",
+        NEW_SYN,
+        |scene| new_syn(scene, V6),
+    ),
+    Scenario::new("rst", 8018, "an RST of the peer reaches TIME_WAIT", RST, |scene| rst(scene, V4)),
+    Scenario::new("rst6", 8019, "an RST of the peer reaches TIME_WAIT, IPv6", RST, |scene| rst(scene, V6)),
+    Scenario::new("killed", 8020, "SOCK_DESTROY, as ss -K sends it", KILLED, |scene| killed(scene, V4)),
+    Scenario::new("killed6", 8021, "SOCK_DESTROY, as ss -K sends it, IPv6", KILLED, |scene| {
+        killed(scene, V6)
+    }),
+];
+
+const REUSED: Expect = Expect { recycled: 1, ended: Some((1, "reused")), ..NEW_SYN };
+const NEW_SYN: Expect = Expect { connections: 2, began: 2, time_wait: 2, ended: Some((1, "new_syn")), ..ONE };
+const RST: Expect = Expect { ended: Some((1, "rst")), ..ONE };
+const KILLED: Expect = Expect { ended: Some((1, "killed")), ..ONE };
 
 /// From Linux 6.15 connect() takes a port after `tcp_tw_reuse_delay` (1 s), before that when the second
 /// (by the clock of seconds) has changed.
@@ -17,58 +58,58 @@ const REUSE_DELAY: Duration = Duration::from_millis(1_200);
 
 /// The client reconnects from the port its own TIME_WAIT holds; `tcp_tw_reuse` 2, the default, allows it on
 /// loopback. TcpExt TWRecycled counts it.
-pub(super) fn reused(family: Family, port: u16, count: u32) -> Result<Seen> {
-    reconnect(family, port, count, Pair::close_client_first)
+fn reused(scene: &mut Scene, family: Family) -> Result<()> {
+    reconnect(scene, family, Pair::close_client_first)
 }
 
 /// The server's TIME_WAIT gets a SYN from the port it remembers, with a later timestamp, and makes way.
-pub(super) fn new_syn(family: Family, port: u16, count: u32) -> Result<Seen> {
-    reconnect(family, port, count, Pair::close_server_first)
+fn new_syn(scene: &mut Scene, family: Family) -> Result<()> {
+    reconnect(scene, family, Pair::close_server_first)
 }
 
 /// Twice over the same four addresses and ports.
-fn reconnect(family: Family, port: u16, count: u32, close: fn(Pair) -> Result<()>) -> Result<Seen> {
-    let at = SocketAddr::new(loopback(family), port);
+fn reconnect(scene: &mut Scene, family: Family, close: fn(Pair, &mut Scene) -> Result<()>) -> Result<()> {
+    let at = SocketAddr::new(loopback(family), scene.port);
     let listener = listen(at)?;
     let mut sources = Vec::new();
-    for _ in 0..count {
+    for _ in 0..scene.count {
         let pair = Pair::open(&listener, at, None)?;
         sources.push(pair.client.local_addr()?);
-        close(pair)?;
+        close(pair, scene)?;
     }
     sleep(REUSE_DELAY);
     for source in sources {
-        close(Pair::open(&listener, at, Some(source))?)?;
+        close(Pair::open(&listener, at, Some(source))?, scene)?;
     }
-    Ok(Seen::default())
+    Ok(())
 }
 
 /// TIME_WAIT assassination (RFC 1337): an RST with exactly the next sequence number.
-pub(super) fn rst(family: Family, port: u16, count: u32) -> Result<Seen> {
+fn rst(scene: &mut Scene, family: Family) -> Result<()> {
     let mirror = Mirror::open()?;
-    for _ in 0..count {
-        let fin = mirror.close_client_first(mirror.pair(family, port)?)?;
+    for _ in 0..scene.count {
+        let fin = mirror.close_client_first(mirror.pair(family, scene.port)?)?;
         mirror.give(&fin.reset_behind_fin())?;
     }
-    Ok(Seen::default())
+    Ok(())
 }
 
 /// An administrator's `ss -K`.
-pub(super) fn killed(family: Family, port: u16, count: u32) -> Result<Seen> {
-    let at = SocketAddr::new(loopback(family), port);
+fn killed(scene: &mut Scene, family: Family) -> Result<()> {
+    let at = SocketAddr::new(loopback(family), scene.port);
     let listener = listen(at)?;
-    for _ in 0..count {
+    for _ in 0..scene.count {
         let pair = Pair::open(&listener, at, None)?;
         let source = pair.client.local_addr()?;
-        pair.close_client_first()?;
+        pair.close_client_first(scene)?;
         destroy(source, at)?;
     }
-    Ok(Seen::default())
+    Ok(())
 }
 
 fn loopback(family: Family) -> IpAddr {
     match family {
-        Family::V4 => LOOPBACK.into(),
-        Family::V6 => LOOPBACK6.into(),
+        V4 => LOOPBACK.into(),
+        V6 => LOOPBACK6.into(),
     }
 }

@@ -4,10 +4,11 @@
 //! tracer must see; `rate` makes connections as fast as the machine gives them. Both hold themselves against
 //! the kernel's counters.
 
+pub mod capability;
 pub mod cli;
 mod closing;
 pub mod counters;
-pub mod destroy;
+pub mod difference;
 mod early;
 pub mod expect;
 mod fin_wait2;
@@ -17,6 +18,8 @@ pub mod rate;
 mod rate_socket;
 mod rearm;
 pub mod scenario;
+pub mod scene;
+pub mod sock_diag;
 mod tcp;
 
 pub use tcp::{CLIENT_COMM, SERVER_COMM};

@@ -3,12 +3,15 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use nix::sys::prctl;
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, setsockopt, socket, sockopt,
 };
+
+use super::scene::Scene;
 
 pub(crate) const LOOPBACK: Ipv4Addr = Ipv4Addr::LOCALHOST;
 pub(crate) const LOOPBACK6: Ipv6Addr = Ipv6Addr::LOCALHOST;
@@ -45,27 +48,26 @@ impl Pair {
     }
 
     /// close() by the client, then by the server once it has read the end: the client ends in TIME_WAIT.
-    pub(crate) fn close_client_first(self) -> Result<()> {
-        close_in_order(self.client, CLIENT_COMM, self.server, SERVER_COMM)
+    pub(super) fn close_client_first(self, scene: &mut Scene) -> Result<()> {
+        close_in_order(scene, (self.client, CLIENT_COMM), (self.server, SERVER_COMM))
     }
 
     /// close() by the server, then by the client: the server ends in TIME_WAIT.
-    pub(crate) fn close_server_first(self) -> Result<()> {
-        close_in_order(self.server, SERVER_COMM, self.client, CLIENT_COMM)
+    pub(super) fn close_server_first(self, scene: &mut Scene) -> Result<()> {
+        close_in_order(scene, (self.server, SERVER_COMM), (self.client, CLIENT_COMM))
     }
 }
 
-fn close_in_order(
-    first: TcpStream,
-    first_comm: &str,
-    mut second: TcpStream,
-    second_comm: &str,
-) -> Result<()> {
+fn close_in_order(scene: &mut Scene, first: (TcpStream, &str), second: (TcpStream, &str)) -> Result<()> {
+    let (first, first_comm) = first;
+    let (mut second, second_comm) = second;
     act_as(first_comm)?;
+    let began = Instant::now();
     drop(first);
     act_as(second_comm)?;
     second.read_to_end(&mut Vec::new())?;
     drop(second);
+    scene.closed_within(began.elapsed());
     Ok(())
 }
 

@@ -1,0 +1,92 @@
+//! `cargo xtask suite`: all scenarios under one tracer, each held against its golden, the kernel's own figures
+//! and the model of the timer wheel.
+//!
+//! Standard output is for programs: first `{"scenarios":N}`, then a line per scenario with its `outcome` (pass,
+//! fail, difference, skipped) and `why`, last `{"done":true,"scenarios":N}`. People read standard error.
+
+mod demux;
+mod golden;
+mod judge;
+mod listing;
+mod normal;
+mod perform;
+pub mod player;
+mod players;
+mod report;
+mod tracer;
+mod truth;
+mod wheel;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+
+use crate::traffic::capability::Capabilities;
+use crate::traffic::scenario::{self, Scenario};
+
+#[derive(Args, Debug)]
+pub struct SuiteArgs {
+    /// The tw-trace program to be judged
+    #[arg(long, value_name = "PATH")]
+    tw_trace: PathBuf,
+    /// Its backend
+    #[arg(long, value_parser = ["fentry", "kprobe", "tracepoint"])]
+    backend: String,
+    /// Only these scenarios
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    only: Vec<String>,
+    /// Durations must be exact to a tick: for a guest whose clock jumps over idle time
+    #[arg(long)]
+    exact: bool,
+    /// Write what was told into the goldens, where it differs from them
+    #[arg(long)]
+    bless: bool,
+    /// Keep everything that the tracer printed in this file
+    #[arg(long, value_name = "FILE")]
+    keep: Option<PathBuf>,
+}
+
+/// How late a timer may fire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lateness {
+    /// Less than a tick.
+    Exact,
+    /// As on a machine that has other things to do.
+    Tolerant,
+}
+
+/// Runs the scenarios and prints how each came out.
+pub fn run(args: &SuiteArgs) -> Result<ExitCode> {
+    let scenarios = chosen(&args.only)?;
+    report::begin(scenarios.len() + 1);
+    let capabilities = Capabilities::find().context("looking for what this kernel can do")?;
+    report::progress(&format!("this kernel: {}", capabilities.shown()));
+    let performed = perform::perform(&args.tw_trace, &args.backend, &scenarios)?;
+    if let Some(file) = &args.keep {
+        performed.trace.keep(file)?;
+    }
+    let case = judge::Case {
+        backend: &args.backend,
+        capabilities: &capabilities,
+        lateness: if args.exact { Lateness::Exact } else { Lateness::Tolerant },
+    };
+    let verdicts = judge::all(&case, &performed)?;
+    if args.bless {
+        golden::bless(&args.backend, &capabilities, &verdicts)?;
+    }
+    Ok(report::end(&verdicts))
+}
+
+fn chosen(only: &[String]) -> Result<Vec<&'static Scenario>> {
+    if only.is_empty() {
+        return Ok(scenario::all().collect());
+    }
+    let chosen = only.iter().map(|name| scenario::find(name)).collect::<Result<Vec<_>>>()?;
+    ensure!(
+        (1..chosen.len()).all(|index| !chosen[..index].iter().any(|other| other.name == chosen[index].name)),
+        "a scenario was named twice"
+    );
+    Ok(chosen)
+}

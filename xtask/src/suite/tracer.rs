@@ -1,0 +1,95 @@
+//! The one tw-trace process that watches all scenarios: started, listened to, stopped as by Ctrl-C.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+/// On an emulated CPU, loading and verifying takes its time.
+const START: Duration = Duration::from_secs(120);
+const END: Duration = Duration::from_secs(120);
+
+pub(super) struct Tracer {
+    child: Child,
+    lines: Receiver<String>,
+    header: Value,
+}
+
+/// Everything that it printed.
+pub(super) struct Trace {
+    pub(super) header: Value,
+    lines: Vec<String>,
+    pub(super) summary: Value,
+}
+
+impl Tracer {
+    /// Everything is attached when its first line, the header, has come; this returns then.
+    pub(super) fn start(program: &Path, backend: &str) -> Result<Self> {
+        let mut command = Command::new(program);
+        // Without --netns: the namespaces of all scenarios at once.
+        command.args(["trace", "--json", "--backend", backend]);
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("starting {}", program.display()))?;
+        let stdout = BufReader::new(child.stdout.take().context("its standard output")?);
+        let (tell, lines) = channel();
+        thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
+        let Ok(first) = lines.recv_timeout(START) else {
+            let _ = child.kill();
+            bail!("tw-trace told no header; it ended with {}", child.wait()?);
+        };
+        let header: Value = serde_json::from_str(&first).with_context(|| format!("not JSON: {first}"))?;
+        Ok(Self { child, lines, header })
+    }
+
+    /// SIGINT, and all that it has told by its end.
+    pub(super) fn stop(mut self) -> Result<Trace> {
+        kill(Pid::from_raw(i32::try_from(self.child.id())?), Signal::SIGINT).context("stopping tw-trace")?;
+        let deadline = Instant::now() + END;
+        let mut lines = Vec::new();
+        while let Ok(line) = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            lines.push(line);
+        }
+        if Instant::now() >= deadline {
+            bail!("tw-trace did not end within {END:?} of Ctrl-C");
+        }
+        let status = self.child.wait()?;
+        let last = lines.pop().ok_or_else(|| anyhow!("tw-trace told nothing"))?;
+        let summary: Value = serde_json::from_str(&last).with_context(|| format!("not JSON: {last}"))?;
+        if !status.success() || summary["event"] != "summary" {
+            bail!("tw-trace ended with {status}; its last line: {last}");
+        }
+        Ok(Trace { header: std::mem::take(&mut self.header), lines, summary })
+    }
+}
+
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Trace {
+    /// Between header and summary.
+    pub(super) fn events(&self) -> Result<Vec<Value>> {
+        let parse = |line: &String| serde_json::from_str(line).with_context(|| format!("not JSON: {line}"));
+        self.lines.iter().map(parse).collect()
+    }
+
+    pub(super) fn keep(&self, file: &Path) -> Result<()> {
+        let mut text = self.lines.join("\n");
+        text = format!("{}\n{text}\n{}\n", self.header, self.summary);
+        fs::write(file, text).with_context(|| format!("writing {}", file.display()))
+    }
+}
