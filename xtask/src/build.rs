@@ -52,6 +52,14 @@ pub(crate) fn release() -> Result<PathBuf> {
     build(command)
 }
 
+/// A program of this workspace as a static release binary for a musl target.
+pub(crate) fn static_program(name: &str, target: &str) -> Result<PathBuf> {
+    let mut command = sh::cargo();
+    command.args(["build", "--release", "--package", name, "--bin", name, "--target", target]);
+    choose_linker(&mut command, target);
+    build(command)
+}
+
 /// Runs a cargo build and returns the program that cargo says it made.
 fn build(mut command: Command) -> Result<PathBuf> {
     command.args(["--message-format", "json-render-diagnostics"]);

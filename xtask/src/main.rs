@@ -6,6 +6,7 @@ mod pinned;
 mod setup;
 mod sh;
 mod test;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -34,6 +35,11 @@ enum Task {
     Lint,
     /// Set up, check format and clippy, build, and run all tests
     Test(test::TestArgs),
+    /// Boot real kernels and run the scenarios in them
+    Vm(vm::VmArgs),
+    /// The first process of a guest of `vm`
+    #[command(hide = true)]
+    VmGuest(vm::GuestArgs),
     /// Run all scenarios under one tw-trace and judge what it tells
     #[command(hide = true)]
     Suite(suite::SuiteArgs),
@@ -52,6 +58,8 @@ fn main() -> ExitCode {
         Task::Demo => demo().map(done),
         Task::Lint => lint::run().map(done),
         Task::Test(args) => test::run(&args),
+        Task::Vm(args) => vm::run(&args),
+        Task::VmGuest(args) => vm::run_guest(&args).map(done),
         Task::Suite(args) => suite::run(&args),
         Task::Play(args) => player::run(&args).map(done),
         Task::Traffic(args) => traffic::run(&args).map(done),

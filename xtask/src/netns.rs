@@ -76,12 +76,13 @@ fn on_thread<T: Send>(name: &str, work: impl FnOnce() -> Result<T> + Send) -> Re
 }
 
 /// Brings the network device `name` of the calling thread's namespace up.
-pub(crate) fn set_up(name: &str) -> Result<()> {
+pub fn set_up(name: &str) -> Result<()> {
     let control = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
     let mut request = interface_request(name)?;
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
     // SAFETY: SIOCSIFFLAGS reads one `ifreq`, which lives until the call returns.
-    let status = unsafe { libc::ioctl(control.as_raw_fd(), libc::SIOCSIFFLAGS, &raw mut request) };
+    let status =
+        unsafe { libc::ioctl(control.as_raw_fd(), libc::SIOCSIFFLAGS as libc::Ioctl, &raw mut request) };
     if status != 0 {
         return Err(std::io::Error::last_os_error()).with_context(|| format!("cannot bring {name} up"));
     }

@@ -12,7 +12,7 @@ use clap::Args;
 
 use crate::{pinned, sh};
 
-pub(crate) use packages::for_tests;
+pub(crate) use packages::{for_tests, for_vm};
 pub(crate) use toolchain::{Component, host_component, nightly_component};
 
 #[derive(Args)]

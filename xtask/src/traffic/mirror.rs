@@ -158,7 +158,7 @@ fn set_address4() -> Result<()> {
         request.ifr_ifru.ifru_addr =
             unsafe { std::mem::transmute::<libc::sockaddr_in, libc::sockaddr>(wanted) };
         // SAFETY: both requests read one `ifreq`, which lives until the call returns.
-        let status = unsafe { libc::ioctl(control.as_raw_fd(), code, &raw mut request) };
+        let status = unsafe { libc::ioctl(control.as_raw_fd(), code as libc::Ioctl, &raw mut request) };
         check(status, "setting the IPv4 address")?;
     }
     Ok(())
@@ -176,7 +176,8 @@ fn set_address6() -> Result<()> {
         ifr6_ifindex: index,
     };
     // SAFETY: on an IPv6 socket SIOCSIFADDR reads one `in6_ifreq`, which lives until the call returns.
-    let status = unsafe { libc::ioctl(control.as_raw_fd(), libc::SIOCSIFADDR, &raw mut request) };
+    let status =
+        unsafe { libc::ioctl(control.as_raw_fd(), libc::SIOCSIFADDR as libc::Ioctl, &raw mut request) };
     check(status, "setting the IPv6 address")?;
     wait_for_address6()
 }

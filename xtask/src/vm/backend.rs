@@ -1,0 +1,31 @@
+//! tw-trace's backends, as the matrix names them.
+
+use clap::ValueEnum;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(super) enum Backend {
+    Fentry,
+    Kprobe,
+    Tracepoint,
+}
+
+impl Backend {
+    pub(super) const ALL: [Self; 3] = [Self::Fentry, Self::Kprobe, Self::Tracepoint];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Fentry => "fentry",
+            Self::Kprobe => "kprobe",
+            Self::Tracepoint => "tracepoint",
+        }
+    }
+
+    /// One letter for the head of a narrow column.
+    pub(super) fn letter(self) -> char {
+        match self {
+            Self::Fentry => 'f',
+            Self::Kprobe => 'k',
+            Self::Tracepoint => 't',
+        }
+    }
+}

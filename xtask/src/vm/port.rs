@@ -1,0 +1,118 @@
+//! The lines between host and guest: what each port is called, and what a line of the guest means.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+/// The virtio ports of a guest. The first carries lines of JSON both ways, the others a file each.
+pub(super) const DATA: &str = "data";
+pub(super) const BTF: &str = "btf";
+pub(super) const KALLSYMS: &str = "kallsyms";
+
+/// What a scenario came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Outcome {
+    Pass,
+    Fail,
+    /// Another result than elsewhere, which this kernel or backend forces, as documented.
+    Difference,
+    Skipped,
+}
+
+impl Outcome {
+    pub(super) const ALL: [Self; 4] = [Self::Pass, Self::Fail, Self::Difference, Self::Skipped];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Difference => "difference",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+/// A scenario's result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Verdict {
+    pub(super) scenario: String,
+    pub(super) outcome: Outcome,
+    pub(super) why: Option<String>,
+}
+
+/// A line of a guest.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// The kernel is up.
+    Ready {
+        release: String,
+    },
+    /// So many scenarios will be run.
+    Total(u64),
+    Verdict(Verdict),
+    /// All scenarios were run.
+    Done,
+    /// The guest could not do what it was asked for.
+    Failed(String),
+    /// Nothing that concerns us.
+    Other,
+}
+
+/// What the guest is asked for.
+pub(super) fn request(backend: &str, only: &[String], extract: Option<&Path>) -> Value {
+    json!({"backend": backend, "only": only, "extract": extract.is_some()})
+}
+
+pub(super) fn parse(line: &str) -> Heard {
+    let Ok(line) = serde_json::from_str::<Value>(line) else {
+        return Heard::Failed(format!("the guest said something that is not JSON: {line}"));
+    };
+    let text = |key: &str| line[key].as_str().map(str::to_owned);
+    match line["guest"].as_str() {
+        Some("ready") => return Heard::Ready { release: text("release").unwrap_or_default() },
+        Some("failed") => return Heard::Failed(text("why").unwrap_or_default()),
+        _ => {}
+    }
+    if line["done"] == true {
+        return Heard::Done;
+    }
+    match (text("scenario"), line["scenarios"].as_u64()) {
+        (Some(scenario), _) => Heard::Verdict(verdict(scenario, text("outcome"), text("why"))),
+        (None, Some(total)) => Heard::Total(total),
+        (None, None) => Heard::Other,
+    }
+}
+
+fn verdict(scenario: String, outcome: Option<String>, why: Option<String>) -> Verdict {
+    let outcome = outcome.unwrap_or_default();
+    match Outcome::ALL.into_iter().find(|known| known.name() == outcome) {
+        Some(outcome) => Verdict { scenario, outcome, why },
+        None => {
+            let why = Some(format!("the suite said {outcome:?}, which is no outcome"));
+            Verdict { scenario, outcome: Outcome::Fail, why }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_the_suite() {
+        let passed = r#"{"scenario":"a","outcome":"pass","why":null,"extra":1}"#;
+        let verdict = Verdict { scenario: "a".to_owned(), outcome: Outcome::Pass, why: None };
+        assert_eq!(parse(passed), Heard::Verdict(verdict));
+        assert_eq!(parse(r#"{"done":true,"scenarios":3}"#), Heard::Done);
+        assert_eq!(parse(r#"{"scenarios":3}"#), Heard::Total(3));
+        assert_eq!(parse(r#"{"note":"x"}"#), Heard::Other);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_a_failure() {
+        assert!(matches!(parse("Segmentation fault"), Heard::Failed(_)));
+        let Heard::Verdict(odd) = parse(r#"{"scenario":"a","outcome":"maybe"}"#) else { panic!("a verdict") };
+        assert_eq!(odd.outcome, Outcome::Fail);
+        assert!(odd.why.expect("a reason").contains("maybe"));
+    }
+}
