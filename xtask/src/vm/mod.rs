@@ -28,6 +28,7 @@ use clap::Args;
 use crate::{build, setup, sh};
 use arch::Arch;
 use backend::Backend;
+use cache::Folder;
 use initramfs::Programs;
 use kernels::{Freshness, Kernel, Line};
 use qemu::{Boot, Clock};
@@ -94,13 +95,11 @@ pub(crate) fn run(args: &VmArgs) -> Result<ExitCode> {
         setup::for_vm(arch.qemu())?;
     }
     let kernels = args.fetch(&chosen)?;
-    let folder = cache::run()?;
-    fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
-    let boots = args.boots(&kernels, &folder)?;
+    let folder = if args.keep { Folder::kept()? } else { Folder::temporary()? };
+    let boots = args.boots(&kernels, &folder.path)?;
     if args.shell {
-        let answer = boots.first().context("no kernel was chosen")?.1.shell();
-        remove(&folder);
-        return answer.map(|()| ExitCode::SUCCESS);
+        let (_, boot) = boots.first().context("no kernel was chosen")?;
+        return boot.shell().map(|()| ExitCode::SUCCESS);
     }
     let guests = args.guests(boots)?;
     let at_a_time = args.jobs.map_or_else(run::cpus, usize::from);
@@ -111,8 +110,6 @@ pub(crate) fn run(args: &VmArgs) -> Result<ExitCode> {
         for guest in &guests {
             println!("kept: {}", sh::shown(&guest.boot.command()));
         }
-    } else {
-        remove(&folder);
     }
     Ok(code)
 }
@@ -176,7 +173,9 @@ impl VmArgs {
 
     /// One guest for each kernel and backend: what one of them breaks does not harm the next.
     fn guests(&self, boots: Vec<(String, Boot)>) -> Result<Vec<Guest>> {
-        let backends = if self.backend.is_empty() { &Backend::ALL[..] } else { &self.backend };
+        let mut backends = if self.backend.is_empty() { Backend::ALL.to_vec() } else { self.backend.clone() };
+        backends.sort();
+        backends.dedup();
         let mut guests = Vec::new();
         for (line, mut boot) in boots {
             if let Some(parent) = &self.extract {
@@ -184,7 +183,7 @@ impl VmArgs {
                 fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
                 boot.extract = Some(folder);
             }
-            for &backend in backends {
+            for &backend in &backends {
                 let mut own = boot.clone();
                 own.console.as_mut_os_string().push(format!("-{}", backend.name()));
                 guests.push(Guest { line: line.clone(), backend, boot: own });
@@ -229,10 +228,4 @@ fn version() -> String {
     let mut git = Command::new("git");
     git.args(["describe", "--always", "--dirty"]).current_dir(sh::root());
     sh::output(&mut git).unwrap_or_else(|_| "an unknown version".to_owned())
-}
-
-fn remove(folder: &Path) {
-    if let Err(why) = fs::remove_dir_all(folder) {
-        eprintln!("vm: {} is left: {why}", folder.display());
-    }
 }

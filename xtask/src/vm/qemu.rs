@@ -1,7 +1,8 @@
 //! Boots a kernel under QEMU and listens to it until it is off.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -9,6 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::arch::Arch;
@@ -53,7 +56,9 @@ impl Boot {
     /// Boots, asks, and hands over each line of the answer.
     pub(super) fn run(&self, ask: &Value, limit: Duration, mut on: impl FnMut(&str)) -> Result<End> {
         let mut command = self.command();
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let errors = self.console.with_extension("qemu");
+        let stderr = File::create(&errors).with_context(|| format!("making {}", errors.display()))?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr);
         let name = sh::shown(&command);
         let mut qemu = Guard(command.spawn().with_context(|| format!("starting `{name}`"))?);
         let mut input = qemu.0.stdin.take().context("QEMU's input")?;
@@ -76,7 +81,8 @@ impl Boot {
                 Err(RecvTimeoutError::Timeout) => return Ok(End::Killed),
             }
         }
-        qemu.0.wait().with_context(|| format!("waiting for `{name}`"))?;
+        let status = qemu.0.wait().with_context(|| format!("waiting for `{name}`"))?;
+        ensure!(status.success(), "`{name}` failed: {status}\n{}", last_words(&errors, 5));
         Ok(End::Off)
     }
 
@@ -106,6 +112,8 @@ impl Boot {
     /// The machine, with its console there, and further arguments for the guest's first process.
     fn machine(&self, serial: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(self.arch.qemu().0);
+        // SAFETY: between fork and exec this makes one system call and allocates nothing.
+        unsafe { command.pre_exec(|| Ok(set_pdeathsig(Signal::SIGKILL)?)) };
         command.args(self.arch.machine());
         match self.clock {
             Clock::Warped => command.args(["-icount", "shift=auto,sleep=off", "-smp", "1"]),
@@ -114,7 +122,7 @@ impl Boot {
         command.args(["-m", MEMORY, "-display", "none", "-nodefaults", "-no-user-config", "-no-reboot"]);
         command.arg("-kernel").arg(&self.kernel).arg("-initrd").arg(&self.initramfs);
         let console = self.arch.console();
-        let kernel = format!("console={console} panic=-1 oops=panic quiet rdinit={INIT}");
+        let kernel = format!("console={console} panic=-1 oops=panic loglevel=5 rdinit={INIT}");
         command.args(["-append", &format!("{kernel} -- {INIT_ARGUMENT} {}", arguments.join(" "))]);
         command.args(["-serial", serial]);
         command

@@ -138,8 +138,9 @@ impl Guest {
         });
         report.took = start.elapsed();
         report.complaints = qemu::complaints(&self.boot.console);
+        let words = qemu::last_words(&self.boot.console, 15);
         report.broken = broken(report.broken.take(), &end, done, orders.limit)
-            .map(|why| format!("{why}; its last words:\n{}", qemu::last_words(&self.boot.console, 15)));
+            .map(|why| format!("{why}; {}; its last words:\n{words}", ran(&report.verdicts)));
         report
     }
 }
@@ -153,6 +154,14 @@ fn broken(said: Option<String>, end: &Result<End>, done: bool, limit: Duration) 
         Ok(End::Killed) => Some(format!("it was not done after {} minutes", limit.as_secs() / 60)),
         Ok(End::Off) => Some("it ended before it was done".to_owned()),
     }
+}
+
+/// How far a guest came.
+fn ran(verdicts: &[Verdict]) -> String {
+    verdicts.last().map_or_else(
+        || "no scenario was run".to_owned(),
+        |last| format!("{} scenarios were run, the last of them {}", verdicts.len(), last.scenario),
+    )
 }
 
 /// How many guests this machine runs at a time.
