@@ -111,6 +111,9 @@ fn suite(request: &Value, port: &File) -> Result<()> {
     for name in request["only"].as_array().into_iter().flatten() {
         suite.args(["--only", name.as_str().context("a scenario's name")?]);
     }
+    if request["exact"] == true {
+        suite.arg("--exact");
+    }
     environment(&mut suite);
     // The suite has the port to itself: what it prints reaches the host as it is.
     suite.stdin(Stdio::null()).stdout(port.try_clone()?);

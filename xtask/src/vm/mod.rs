@@ -209,7 +209,7 @@ impl VmArgs {
             println!("written: {}", page.display());
         }
         let failed = reports.iter().filter(|report| report.failed()).count();
-        println!("{} guests, {failed} with failures, in {}", reports.len(), sh::elapsed(start));
+        println!("guests: {}, with failures: {failed}, time: {}", reports.len(), sh::elapsed(start));
         Ok(if failed == 0 && !reports.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }

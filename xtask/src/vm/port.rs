@@ -58,9 +58,23 @@ pub(super) enum Heard {
     Other,
 }
 
+/// How exact durations are in a guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Durations {
+    /// To a tick: nothing else happens while its clock jumps.
+    Exact,
+    /// As the host lets it run.
+    Loose,
+}
+
 /// What the guest is asked for.
-pub(super) fn request(backend: &str, only: &[String], extract: Option<&Path>) -> Value {
-    json!({"backend": backend, "only": only, "extract": extract.is_some()})
+pub(super) fn request(backend: &str, only: &[String], durations: Durations, extract: Option<&Path>) -> Value {
+    json!({
+        "backend": backend,
+        "only": only,
+        "exact": durations == Durations::Exact,
+        "extract": extract.is_some(),
+    })
 }
 
 pub(super) fn parse(line: &str) -> Heard {

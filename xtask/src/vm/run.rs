@@ -10,7 +10,7 @@ use anyhow::Result;
 
 use super::arch::Arch;
 use super::backend::Backend;
-use super::port::{self, Heard, Outcome, Verdict};
+use super::port::{self, Durations, Heard, Outcome, Verdict};
 use super::progress::Progress;
 use super::qemu::{self, Boot, Clock, End};
 
@@ -123,7 +123,12 @@ impl Guest {
             broken: None,
             complaints: Vec::new(),
         };
-        let ask = port::request(self.backend.name(), orders.only, self.boot.extract.as_deref());
+        let durations = match self.boot.clock {
+            Clock::Warped => Durations::Exact,
+            Clock::Real => Durations::Loose,
+        };
+        let extract = self.boot.extract.as_deref();
+        let ask = port::request(self.backend.name(), orders.only, durations, extract);
         let mut done = false;
         let end = self.boot.run(&ask, orders.limit, |line| {
             let heard = port::parse(line);
