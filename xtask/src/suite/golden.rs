@@ -14,6 +14,9 @@ use crate::traffic::difference::{Difference, Rule, When};
 // `GOLDENS`: names and texts of everything in xtask/goldens.
 include!(concat!(env!("OUT_DIR"), "/goldens.rs"));
 
+/// Where they stand in the checkout that this was built from.
+pub(super) const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/goldens");
+
 /// How events compare to a golden.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Match {
@@ -111,9 +114,13 @@ fn diff(golden: &[Line], told: &[Line]) -> Vec<String> {
 }
 
 /// Writes what was told where it is not what the golden says, with the declared differences taken back.
-pub(super) fn bless(backend: &str, capabilities: &Capabilities, verdicts: &[Verdict]) -> Result<()> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("goldens");
-    ensure!(folder.is_dir(), "goldens are blessed where they were built: there is no {}", folder.display());
+pub(super) fn bless(
+    folder: &Path,
+    backend: &str,
+    capabilities: &Capabilities,
+    verdicts: &[Verdict],
+) -> Result<()> {
+    ensure!(folder.is_dir(), "there is no folder {} to write goldens into", folder.display());
     for verdict in verdicts {
         let Some(Match::No(_)) = verdict.matched else { continue };
         let mut lines = verdict.lines.clone();

@@ -40,9 +40,9 @@ pub struct SuiteArgs {
     /// Durations must be exact to a tick: for a guest whose clock jumps over idle time
     #[arg(long)]
     exact: bool,
-    /// Write what was told into the goldens, where it differs from them
-    #[arg(long)]
-    bless: bool,
+    /// Write what was told where it differs from a golden, to look at and to commit
+    #[arg(long, value_name = "FOLDER", num_args = 0..=1, default_missing_value = golden::FOLDER)]
+    bless: Option<PathBuf>,
     /// Keep everything that the tracer printed in this file
     #[arg(long, value_name = "FILE")]
     keep: Option<PathBuf>,
@@ -73,8 +73,8 @@ pub fn run(args: &SuiteArgs) -> Result<ExitCode> {
         lateness: if args.exact { Lateness::Exact } else { Lateness::Tolerant },
     };
     let verdicts = judge::all(&case, &performed)?;
-    if args.bless {
-        golden::bless(&args.backend, &capabilities, &verdicts)?;
+    if let Some(folder) = &args.bless {
+        golden::bless(folder, &args.backend, &capabilities, &verdicts)?;
     }
     Ok(report::end(&verdicts))
 }

@@ -4,7 +4,6 @@
 //! no time-wait socket left, tells the counters, and lives on until its standard input is closed: its namespace
 //! must not end before the tracer has read it.
 
-use std::fs;
 use std::io::{BufRead, stdin};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -17,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::listing;
 use crate::netns;
+use crate::traffic::cgroup;
 use crate::traffic::counters::{Counters, living};
 use crate::traffic::scenario;
 use crate::traffic::scene::{Lacking, Scene};
@@ -36,7 +36,7 @@ pub fn run(args: &PlayArgs) -> Result<()> {
     // Not the name of the binary, which differs from machine to machine.
     prctl::set_name(c"tw-player").context("prctl(PR_SET_NAME)")?;
     let netns = netns::enter_new()?;
-    say(&json!({"says": "hello", "pid": std::process::id(), "netns": netns, "cgroup": cgroup()?}));
+    say(&json!({"says": "hello", "pid": std::process::id(), "netns": netns, "cgroup": cgroup::own()?}));
     await_line()?;
     let before = Counters::read()?;
     let mut scene = scenario.scene(scenario.times);
@@ -44,7 +44,7 @@ pub fn run(args: &PlayArgs) -> Result<()> {
         say(&json!({"says": "waiting"}));
         await_line()
     });
-    match scenario.play(&mut scene).and_then(|()| played(&scene, &before)) {
+    match undisturbed(|| scenario.play(&mut scene)).and_then(|()| played(&scene, &before)) {
         Ok(told) => say(&told),
         Err(error) => {
             let says = if error.is::<Lacking>() { "lacking" } else { "failed" };
@@ -53,10 +53,26 @@ pub fn run(args: &PlayArgs) -> Result<()> {
     }
     run_down()?;
     say(&json!({"says": "over", "tcpext": Counters::read()?.since(&before).to_json()}));
-    drop(scene);
-    // Nobody writes a second line: this is the end of the suite.
+    // Nobody writes another line: this is the end of the suite. What the scene keeps was needed until now.
     stdin().lock().read_line(&mut String::new())?;
+    drop(scene);
     Ok(())
+}
+
+/// At the first real-time priority, if we may: neither the other players nor what else the machine does come
+/// between two segments.
+fn undisturbed(play: impl FnOnce() -> Result<()>) -> Result<()> {
+    schedule(libc::SCHED_FIFO, 1);
+    let played = play();
+    schedule(libc::SCHED_OTHER, 0);
+    played
+}
+
+/// The system call itself: musl's function of this name only says that there is none.
+fn schedule(policy: libc::c_int, priority: libc::c_int) {
+    // SAFETY: the kernel reads one `struct sched_param`, an int, which lives until the call returns; thread 0 is
+    // the calling one.
+    unsafe { libc::syscall(libc::SYS_sched_setscheduler, 0, policy, &raw const priority) };
 }
 
 fn played(scene: &Scene, before: &Counters) -> Result<Value> {
@@ -79,12 +95,6 @@ fn run_down() -> Result<()> {
         sleep(LOOK);
     }
     Ok(())
-}
-
-/// The path of our cgroup v2.
-fn cgroup() -> Result<Option<String>> {
-    let text = fs::read_to_string("/proc/self/cgroup").context("reading /proc/self/cgroup")?;
-    Ok(text.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned))
 }
 
 fn say(what: &Value) {

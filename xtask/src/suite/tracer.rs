@@ -43,7 +43,10 @@ impl Tracer {
             .with_context(|| format!("starting {}", program.display()))?;
         let stdout = BufReader::new(child.stdout.take().context("its standard output")?);
         let (tell, lines) = channel();
-        thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
+        thread::spawn(move || {
+            let lines = stdout.lines().map_while(Result::ok);
+            lines.filter(|line| may_be_ours(line)).try_for_each(|line| tell.send(line))
+        });
         let Ok(first) = lines.recv_timeout(START) else {
             let _ = child.kill();
             bail!("tw-trace told no header; it ended with {}", child.wait()?);
@@ -73,6 +76,22 @@ impl Tracer {
     }
 }
 
+/// Every connection of a scenario has a port of these; what else a machine does may be more than memory holds.
+const PORTS: std::ops::Range<u32> = 8_000..9_000;
+
+/// Looks at the ports without taking the line apart. What has none is no event of a connection.
+fn may_be_ours(line: &str) -> bool {
+    let port = |key: &str| {
+        let digits = line.split_once(key)?.1;
+        let end = digits.find(|c: char| !c.is_ascii_digit())?;
+        digits[..end].parse::<u32>().ok()
+    };
+    match (port("\"lport\":"), port("\"rport\":")) {
+        (Some(local), Some(remote)) => PORTS.contains(&local) || PORTS.contains(&remote),
+        _ => true,
+    }
+}
+
 impl Drop for Tracer {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -91,5 +110,21 @@ impl Trace {
         let mut text = self.lines.join("\n");
         text = format!("{}\n{text}\n{}\n", self.header, self.summary);
         fs::write(file, text).with_context(|| format!("writing {}", file.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_ports_of_scenarios_are_kept() {
+        assert!(may_be_ours(r#"{"event":"state","lport":8001,"raddr":"::1","rport":0}"#));
+        assert!(may_be_ours(r#"{"event":"state","lport":40000,"raddr":"::1","rport":8046}"#));
+        assert!(!may_be_ours(r#"{"event":"state","lport":40000,"raddr":"::1","rport":9001}"#));
+        assert!(may_be_ours(r#"{"event":"summary","lost":0}"#));
+        for scenario in crate::traffic::scenario::all() {
+            assert!(PORTS.contains(&scenario.port.into()), "{}", scenario.name);
+        }
     }
 }

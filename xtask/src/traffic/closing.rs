@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 use std::thread::sleep;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, connect, socket};
 
 use super::difference::{Difference, Rule, When};
@@ -130,15 +130,12 @@ fn both_at_once(scene: &mut Scene, family: Family) -> Result<()> {
         finish(&pair.client)?;
         act_as(SERVER_COMM)?;
         finish(&pair.server)?;
-        let fins = mirror.take()?;
-        if fins.iter().filter(|packet| packet.is_fin()).count() != 2 {
-            bail!("expected the two FINs on their way, got {} packets", fins.len());
-        }
+        let fins = mirror.await_fins::<2>()?;
         for fin in &fins {
             mirror.give(fin)?;
         }
         scene.closing += u32::from(is_closing(&pair.client)?) + u32::from(is_closing(&pair.server)?);
-        mirror.pump()?;
+        mirror.pass_on()?;
     }
     Ok(())
 }

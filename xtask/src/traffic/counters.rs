@@ -21,22 +21,11 @@ pub struct Counters {
 impl Counters {
     /// Reads them; `thread-self`, because `/proc/net` is the main thread's namespace.
     pub fn read() -> Result<Self> {
-        let path = "/proc/thread-self/net/netstat";
-        let text = fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
-        Self::parse(&text)
+        Self::parse(&netstat()?)
     }
 
-    /// From the text of `/proc/net/netstat`: lines in pairs, names above values.
     fn parse(text: &str) -> Result<Self> {
-        let mut lines = text.lines().filter_map(|line| line.strip_prefix("TcpExt:"));
-        let (Some(names), Some(values)) = (lines.next(), lines.next()) else {
-            bail!("/proc/net/netstat has no TcpExt lines");
-        };
-        let value = |wanted: &str| -> Result<u64> {
-            let column = names.split_ascii_whitespace().position(|name| name == wanted);
-            let text = column.and_then(|column| values.split_ascii_whitespace().nth(column));
-            text.with_context(|| format!("TcpExt has no {wanted}"))?.parse().context("TcpExt: not a number")
-        };
+        let value = |name: &str| value(text, name);
         Ok(Self {
             tw: value("TW")?,
             tw_killed: value("TWKilled")?,
@@ -68,6 +57,27 @@ impl Counters {
             "TCPTimeWaitOverflow": self.overflow,
         })
     }
+}
+
+/// One counter of TcpExt in the calling thread's network namespace.
+pub fn tcp_ext(name: &str) -> Result<u64> {
+    value(&netstat()?, name)
+}
+
+fn netstat() -> Result<String> {
+    let path = "/proc/thread-self/net/netstat";
+    fs::read_to_string(path).with_context(|| format!("cannot read {path}"))
+}
+
+/// A counter in the text of `/proc/net/netstat`: lines in pairs, names above values.
+fn value(text: &str, wanted: &str) -> Result<u64> {
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix("TcpExt:"));
+    let (Some(names), Some(values)) = (lines.next(), lines.next()) else {
+        bail!("/proc/net/netstat has no TcpExt lines");
+    };
+    let column = names.split_ascii_whitespace().position(|name| name == wanted);
+    let value = column.and_then(|column| values.split_ascii_whitespace().nth(column));
+    value.with_context(|| format!("TcpExt has no {wanted}"))?.parse().context("TcpExt: not a number")
 }
 
 /// Living time-wait sockets of the calling thread's namespace (`tw` in sockstat), both substates.

@@ -3,7 +3,7 @@
 use super::capability::Capability;
 
 /// One forced difference, and why it cannot be helped.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Difference {
     pub when: When,
     pub why: &'static str,

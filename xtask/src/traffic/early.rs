@@ -6,13 +6,17 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::expect::{Expect, ONE};
+use super::expect::{Expect, NO_TIME_WAIT, ONE};
+use super::handshake::close_first;
 use super::mirror::Family::{self, V4, V6};
 use super::mirror::Mirror;
+use super::orphans::orphan;
+use super::peer::Peer;
 use super::scenario::Scenario;
 use super::scene::Scene;
-use super::sock_diag::destroy;
-use super::tcp::{LOOPBACK, LOOPBACK6, Pair, listen};
+use super::sock_diag::kill_time_wait;
+use super::tcp::{CLIENT_COMM, LOOPBACK, LOOPBACK6, Pair, listen};
+use crate::netns::in_new_netns;
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new("reused", 8014, "the client takes its old port again with connect()", REUSED, |scene| {
@@ -45,8 +49,24 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new("killed6", 8021, "SOCK_DESTROY, as ss -K sends it, IPv6", KILLED, |scene| {
         killed(scene, V6)
     }),
+    Scenario::new(
+        "netns_gone",
+        8028,
+        "the network namespace of a TIME_WAIT is removed",
+        NOTHING_HERE,
+        netns_gone,
+    ),
+    Scenario::new(
+        "fin_wait2_netns_gone",
+        8029,
+        "the network namespace of a FIN_WAIT2 mini-socket is removed",
+        NOTHING_HERE,
+        fin_wait2_netns_gone,
+    ),
 ];
 
+/// All of it happens in another namespace.
+const NOTHING_HERE: Expect = NO_TIME_WAIT;
 const REUSED: Expect = Expect { recycled: 1, ended: Some((1, "reused")), ..NEW_SYN };
 const NEW_SYN: Expect = Expect { connections: 2, began: 2, time_wait: 2, ended: Some((1, "new_syn")), ..ONE };
 const RST: Expect = Expect { ended: Some((1, "rst")), ..ONE };
@@ -102,8 +122,30 @@ fn killed(scene: &mut Scene, family: Family) -> Result<()> {
         let pair = Pair::open(&listener, at, None)?;
         let source = pair.client.local_addr()?;
         pair.close_client_first(scene)?;
-        destroy(source, at)?;
+        kill_time_wait(source, at)?;
     }
+    Ok(())
+}
+
+fn netns_gone(scene: &mut Scene) -> Result<()> {
+    in_lost_netns(scene, |mirror, scene| {
+        let (stream, mut peer) = Peer::of_client(mirror, V4, scene.port)?;
+        close_first(stream, &mut peer)
+    })
+}
+
+fn fin_wait2_netns_gone(scene: &mut Scene) -> Result<()> {
+    in_lost_netns(scene, |mirror, scene| orphan(mirror, scene, V4).map(drop))
+}
+
+/// In a namespace that ends with the work: time-wait sockets do not keep it.
+fn in_lost_netns(scene: &mut Scene, work: fn(&Mirror, &Scene) -> Result<()>) -> Result<()> {
+    let (port, count) = (scene.port, scene.count);
+    let inode = in_new_netns(CLIENT_COMM, |inode| {
+        work(&Mirror::open()?, &Scene::new(port, count))?;
+        Ok(inode)
+    })?;
+    scene.namespaces.push((inode, "lost"));
     Ok(())
 }
 

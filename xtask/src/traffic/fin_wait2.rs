@@ -62,7 +62,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     .differs(HIDDEN_FLIP),
 ];
 
-const HIDDEN_FLIP: &[Difference] = &[Difference {
+pub(super) const HIDDEN_FLIP: &[Difference] = &[Difference {
     when: When::Backend("tracepoint"),
     why: "a timer that is restarted within its wheel slot fires no event: found at the exit, dated to a jiffy",
     rules: &[

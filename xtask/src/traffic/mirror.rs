@@ -1,35 +1,45 @@
 //! A network of one host: a tun device whose packets come back from the peer address, when we say so.
 //!
 //! Every packet that leaves 10.77.0.1 for 10.77.0.2 is handed back with source and destination swapped, so
-//! a client and a listener of the same host talk to each other. Swapping keeps all checksums valid. Because
-//! nothing moves unless [`Mirror::give`] moves it, FINs can cross and segments can be held, repeated or
-//! altered on purpose; everything runs on one thread.
+//! a client and a listener of the same host talk to each other. Because nothing moves unless [`Mirror::give`]
+//! moves it, FINs can cross and segments can be held, repeated or altered on purpose; everything runs on one
+//! thread.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::AsRawFd;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, bail};
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, connect, socket};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, setsockopt, socket, sockopt,
+};
 
 use super::packet::Packet;
+use super::peer::accept;
 use super::tcp::{CLIENT_COMM, Pair, act_as, listen};
 use crate::netns::{interface_request, set_up};
 
 /// linux/if_tun.h; not in the libc crate.
 const TUNSETIFF: libc::Ioctl = 0x4004_54ca;
 
+/// The kernel answers at once; this is for machines that are busy otherwise.
+const PATIENCE: Duration = Duration::from_secs(2);
+const NONBLOCKING: SockFlag = SockFlag::SOCK_CLOEXEC.union(SockFlag::SOCK_NONBLOCK);
+/// SYN, SYN-ACK, ACK.
+const HANDSHAKE: u32 = 3;
+
 const DEVICE: &str = "twmirror";
-const HERE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
-const PEER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
-const HERE6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 1);
-const PEER6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 2);
+pub(super) const HERE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+pub(super) const PEER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
+pub(super) const HERE6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 1);
+pub(super) const PEER6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 2);
 
 /// Which addresses a mirrored connection uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,14 +80,12 @@ impl Mirror {
     /// A connection through the mirror: the client's end dials `.2`, the listener sits on `.1`.
     pub(crate) fn pair(&self, family: Family, port: u16) -> Result<Pair> {
         act_as(CLIENT_COMM)?;
-        let (here, peer): (IpAddr, IpAddr) = match family {
-            Family::V4 => (HERE.into(), PEER.into()),
-            Family::V6 => (HERE6.into(), PEER6.into()),
-        };
+        let (here, peer) = family.ends();
         let listener = listen(SocketAddr::new(here, port))?;
-        listener.set_nonblocking(true)?;
         let client = start_connect(SocketAddr::new(peer, port))?;
-        self.pump()?;
+        for _ in 0..HANDSHAKE {
+            self.take_within(PATIENCE)?.iter().try_for_each(|packet| self.give(packet))?;
+        }
         let server = accept(&listener)?;
         Ok(Pair { client, server })
     }
@@ -88,7 +96,7 @@ impl Mirror {
         let mut buffer = [0u8; 2048];
         loop {
             match (&self.tun).read(&mut buffer) {
-                Ok(length) => packets.extend(Packet::new(&buffer[..length])),
+                Ok(length) => packets.extend(Packet::parse(&buffer[..length])),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(packets),
                 Err(error) => return Err(error).context("reading the tun device"),
             }
@@ -97,7 +105,26 @@ impl Mirror {
 
     /// Delivers a packet to the other end. The kernel has processed it when this returns.
     pub(crate) fn give(&self, packet: &Packet) -> Result<()> {
-        (&self.tun).write_all(packet.mirrored().bytes()).context("writing to the tun device")
+        self.inject(&packet.mirrored())
+    }
+
+    /// Lets a packet arrive as it is.
+    pub(crate) fn inject(&self, packet: &Packet) -> Result<()> {
+        (&self.tun).write_all(&packet.bytes()?).context("writing to the tun device")
+    }
+
+    /// Everything that comes until something comes, but no longer than this.
+    pub(crate) fn take_within(&self, limit: Duration) -> Result<Vec<Packet>> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let packets = self.take()?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            if !packets.is_empty() || left.is_zero() {
+                return Ok(packets);
+            }
+            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+            poll(&mut [PollFd::new(self.tun.as_fd(), PollFlags::POLLIN)], timeout).context("poll")?;
+        }
     }
 
     /// Delivers everything until both ends are silent.
@@ -113,34 +140,65 @@ impl Mirror {
         }
     }
 
-    /// The client closes, then the server, all delivered: the client is in TIME_WAIT. Gives the server's FIN.
+    /// The client closes, then the server: the client is in TIME_WAIT. Gives the server's FIN.
+    ///
+    /// An ACK that the server sends before its FIN, because a busy machine gave it the time, is held back: it
+    /// would make a FIN_WAIT2 mini-socket of the client first.
     pub(crate) fn close_client_first(&self, pair: Pair) -> Result<Packet> {
         let Pair { client, server } = pair;
         drop(client);
-        self.pump()?;
+        let [fin] = self.await_fins().context("of the client")?;
+        self.give(&fin)?;
         drop(server);
-        let packets = self.take()?;
-        let fin = packets.iter().find(|packet| packet.is_fin()).context("the server sent no FIN")?.clone();
-        for packet in &packets {
-            self.give(packet)?;
-        }
-        self.pump()?;
+        let [fin] = self.await_fins().context("of the server")?;
+        self.give(&fin)?;
+        self.pass_on()?;
         Ok(fin)
+    }
+
+    /// Delivers what comes next, and what follows from it.
+    pub(crate) fn pass_on(&self) -> Result<()> {
+        self.take_within(PATIENCE)?.iter().try_for_each(|packet| self.give(packet))?;
+        self.pump()
+    }
+
+    /// That many FINs, undelivered; other packets are lost on the way.
+    pub(crate) fn await_fins<const N: usize>(&self) -> Result<[Packet; N]> {
+        let mut fins = Vec::new();
+        while fins.len() < N {
+            let packets = self.take_within(PATIENCE)?;
+            if packets.is_empty() {
+                bail!("{N} FINs were to come, {} came", fins.len());
+            }
+            fins.extend(packets.into_iter().filter(|packet| packet.tcp.fin));
+        }
+        fins.try_into().map_err(|fins: Vec<Packet>| anyhow!("{N} FINs were to come, {} came", fins.len()))
     }
 }
 
-fn start_connect(to: SocketAddr) -> Result<TcpStream> {
+/// connect() without waiting for the answer.
+pub(crate) fn start_connect(to: SocketAddr) -> Result<TcpStream> {
     let family = if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-    let fd = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)?;
+    let fd = socket(family, SockType::Stream, NONBLOCKING, None)?;
+    // Or its TIME_WAIT would keep bind() from the port.
+    setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+    dial(fd, to)
+}
+
+/// The same from a port of ours that TIME_WAIT may still hold.
+pub(crate) fn start_connect_from(from: SocketAddr, to: SocketAddr) -> Result<TcpStream> {
+    let family = if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let fd = socket(family, SockType::Stream, NONBLOCKING, None)?;
+    setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+    bind(fd.as_raw_fd(), &SockaddrStorage::from(from)).with_context(|| format!("cannot bind {from}"))?;
+    dial(fd, to)
+}
+
+fn dial(fd: OwnedFd, to: SocketAddr) -> Result<TcpStream> {
     match connect(fd.as_raw_fd(), &SockaddrStorage::from(to)) {
         Ok(()) | Err(Errno::EINPROGRESS) => Ok(TcpStream::from(fd)),
         Err(error) => Err(error).with_context(|| format!("cannot connect to {to}")),
     }
-}
-
-fn accept(listener: &TcpListener) -> Result<TcpStream> {
-    let (server, _) = listener.accept().context("the connection did not come through the mirror")?;
-    Ok(server)
 }
 
 /// 10.77.0.1/24 on the device; the route to the peer follows from it.

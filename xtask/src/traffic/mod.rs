@@ -5,20 +5,30 @@
 //! the kernel's counters.
 
 pub mod capability;
+pub mod cgroup;
+mod child;
 pub mod cli;
 mod closing;
 pub mod counters;
 pub mod difference;
 mod early;
 pub mod expect;
+mod fast_open;
 mod fin_wait2;
+mod handshake;
 mod mirror;
+mod orphans;
+mod owners;
 mod packet;
+mod peer;
 pub mod rate;
 mod rate_socket;
 mod rearm;
+mod resets;
 pub mod scenario;
 pub mod scene;
+mod seeds;
+mod settings;
 pub mod sock_diag;
 mod tcp;
 

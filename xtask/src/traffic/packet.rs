@@ -1,164 +1,144 @@
-//! One IP packet with TCP inside: what it carries, swapped ends, and alterations with the checksum redone.
+//! One TCP segment in its IP packet: read, turned around, altered, written with fresh checksums.
 
-/// Bits of the TCP flags byte.
-const FIN: u8 = 1;
-const RST: u8 = 4;
-const ACK: u8 = 16;
+use std::net::{IpAddr, SocketAddr};
 
-const PROTOCOL_TCP: u8 = 6;
+use anyhow::{Context, Result, bail};
+use etherparse::{NetSlice, PacketBuilder, SlicedPacket, TcpHeader, TcpOptionElement, TransportSlice};
 
-/// A whole IPv4 (without options) or IPv6 (without extension headers) packet that holds a TCP segment.
+const HOPS: u8 = 64;
+
+/// A TCP segment and where it goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Packet(Vec<u8>);
+pub(crate) struct Packet {
+    pub(crate) from: IpAddr,
+    pub(crate) to: IpAddr,
+    pub(crate) tcp: TcpHeader,
+    pub(crate) payload: Vec<u8>,
+}
 
 impl Packet {
-    /// `None` for anything but TCP over plain IPv4 or IPv6.
-    pub(crate) fn new(bytes: &[u8]) -> Option<Self> {
-        let (header, protocol) = match bytes.first()? {
-            0x45 => (20, *bytes.get(9)?),
-            first if first >> 4 == 6 => (40, *bytes.get(6)?),
-            _ => return None,
+    /// `None` for anything but TCP.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+        let packet = SlicedPacket::from_ip(bytes).ok()?;
+        let (from, to): (IpAddr, IpAddr) = match packet.net? {
+            NetSlice::Ipv4(ip) => (ip.header().source_addr().into(), ip.header().destination_addr().into()),
+            NetSlice::Ipv6(ip) => (ip.header().source_addr().into(), ip.header().destination_addr().into()),
+            NetSlice::Arp(_) => return None,
         };
-        (protocol == PROTOCOL_TCP && bytes.len() >= header + 20).then(|| Self(bytes.to_vec()))
+        let Some(TransportSlice::Tcp(tcp)) = packet.transport else { return None };
+        Some(Self { from, to, tcp: tcp.to_header(), payload: tcp.payload().to_vec() })
     }
 
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.0
+    pub(crate) fn bytes(&self) -> Result<Vec<u8>> {
+        let ip = match (self.from, self.to) {
+            (IpAddr::V4(from), IpAddr::V4(to)) => PacketBuilder::ipv4(from.octets(), to.octets(), HOPS),
+            (IpAddr::V6(from), IpAddr::V6(to)) => PacketBuilder::ipv6(from.octets(), to.octets(), HOPS),
+            (from, to) => bail!("a packet from {from} to {to}"),
+        };
+        let mut bytes = Vec::new();
+        ip.tcp_header(self.tcp.clone()).write(&mut bytes, &self.payload).context("building a packet")?;
+        Ok(bytes)
     }
 
-    pub(crate) fn is_fin(&self) -> bool {
-        self.flags() & FIN != 0
+    pub(crate) fn source(&self) -> SocketAddr {
+        SocketAddr::new(self.from, self.tcp.source_port)
+    }
+
+    pub(crate) fn destination(&self) -> SocketAddr {
+        SocketAddr::new(self.to, self.tcp.destination_port)
     }
 
     /// The same packet as if the other end had sent it: addresses swapped, ports as they are.
     pub(crate) fn mirrored(&self) -> Self {
-        let mut bytes = self.0.clone();
-        let (start, length) = if self.is_v4() { (12, 4) } else { (8, 16) };
-        let (source, rest) = bytes[start..].split_at_mut(length);
-        source.swap_with_slice(&mut rest[..length]);
-        Self(bytes)
+        Self { from: self.to, to: self.from, ..self.clone() }
+    }
+
+    /// The sequence number behind it.
+    pub(crate) fn end(&self) -> u32 {
+        let flags = u32::from(self.tcp.syn) + u32::from(self.tcp.fin);
+        self.tcp.sequence_number.wrapping_add(self.payload.len() as u32).wrapping_add(flags)
     }
 
     /// A bare RST right behind this FIN: the one sequence number that ends a TIME_WAIT.
     pub(crate) fn reset_behind_fin(&self) -> Self {
-        self.altered(RST, 1)
+        let mut packet = self.behind();
+        packet.tcp.rst = true;
+        packet
     }
 
     /// A bare ACK right behind this FIN, inside the window.
     pub(crate) fn ack_behind_fin(&self) -> Self {
-        self.altered(ACK, 1)
+        let mut packet = self.behind();
+        packet.tcp.ack = true;
+        packet
     }
 
     /// This segment with a timestamp from long before: PAWS rejects it.
     pub(crate) fn with_old_timestamp(&self) -> Option<Self> {
         let mut packet = self.clone();
-        let at = packet.timestamp_at()?;
-        let value = u32::from_be_bytes(packet.0[at..at + 4].try_into().ok()?);
-        packet.0[at..at + 4].copy_from_slice(&value.wrapping_sub(1_000_000).to_be_bytes());
-        packet.redo_checksum();
+        let mut elements = packet.tcp.options_iterator().collect::<Result<Vec<_>, _>>().ok()?;
+        let stamp = elements.iter_mut().find_map(|element| match element {
+            TcpOptionElement::Timestamp(value, _) => Some(value),
+            _ => None,
+        })?;
+        *stamp = stamp.wrapping_sub(1_000_000);
+        packet.tcp.set_options(&elements).ok()?;
         Some(packet)
     }
 
-    fn altered(&self, flags: u8, forward: u32) -> Self {
-        let mut packet = self.clone();
-        let tcp = packet.tcp();
-        let mut sequence = [0; 4];
-        sequence.copy_from_slice(&packet.0[tcp + 4..tcp + 8]);
-        let sequence = u32::from_be_bytes(sequence).wrapping_add(forward);
-        packet.0[tcp + 4..tcp + 8].copy_from_slice(&sequence.to_be_bytes());
-        packet.0[tcp + 13] = flags;
-        packet.redo_checksum();
+    /// The timestamp option: its own value.
+    pub(crate) fn timestamp(&self) -> Option<u32> {
+        self.tcp.options_iterator().find_map(|element| match element {
+            Ok(TcpOptionElement::Timestamp(value, _)) => Some(value),
+            _ => None,
+        })
+    }
+
+    /// An empty segment without flags, right behind this one.
+    fn behind(&self) -> Self {
+        let mut packet = Self { payload: Vec::new(), ..self.clone() };
+        packet.tcp.sequence_number = self.end();
+        (packet.tcp.fin, packet.tcp.syn, packet.tcp.psh, packet.tcp.ack) = (false, false, false, false);
         packet
     }
-
-    /// Where the timestamp option's own value stands.
-    fn timestamp_at(&self) -> Option<usize> {
-        let tcp = self.tcp();
-        let end = tcp + usize::from(self.0[tcp + 12] >> 4) * 4;
-        let mut at = tcp + 20;
-        while at < end {
-            match self.0[at] {
-                0 => return None,
-                1 => at += 1,
-                8 => return Some(at + 2),
-                _ => at += usize::from(*self.0.get(at + 1)?).max(2),
-            }
-        }
-        None
-    }
-
-    fn is_v4(&self) -> bool {
-        self.0[0] >> 4 == 4
-    }
-
-    /// Where the TCP header starts.
-    fn tcp(&self) -> usize {
-        if self.is_v4() { 20 } else { 40 }
-    }
-
-    fn flags(&self) -> u8 {
-        self.0[self.tcp() + 13]
-    }
-
-    fn redo_checksum(&mut self) {
-        let tcp = self.tcp();
-        self.0[tcp + 16..tcp + 18].fill(0);
-        let addresses = if self.is_v4() { 12..20 } else { 8..40 };
-        let length = (self.0.len() - tcp) as u32;
-        let sum = sum16(&self.0[addresses]) + sum16(&self.0[tcp..]) + u32::from(PROTOCOL_TCP) + length;
-        let folded = (sum & 0xffff) + (sum >> 16);
-        let folded = (folded & 0xffff) + (folded >> 16);
-        self.0[tcp + 16..tcp + 18].copy_from_slice(&(!folded as u16).to_be_bytes());
-    }
-}
-
-fn sum16(bytes: &[u8]) -> u32 {
-    bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | pair.get(1).map_or(0, |low| u32::from(*low))).sum()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A FIN of 10.77.0.1:443 with a timestamp option, checksum not yet set.
+    /// A FIN of 10.77.0.1:443 with a timestamp.
     fn fin() -> Packet {
-        let mut bytes = vec![0x45, 0, 0, 52, 0, 0, 0x40, 0, 64, 6, 0, 0, 10, 77, 0, 1, 10, 77, 0, 2];
-        bytes.extend([1, 187, 0x27, 0x10, 0, 0, 0, 9, 0, 0, 0, 5, 0x80, FIN | ACK, 1, 0, 0, 0, 0, 0]);
-        bytes.extend([1, 1, 8, 10, 0, 0x20, 0, 0, 0, 0, 0, 7]);
-        let mut packet = Packet::new(&bytes).unwrap();
-        packet.redo_checksum();
-        packet
-    }
-
-    /// Valid means: the sum over everything, checksum included, is all ones.
-    fn valid(packet: &Packet) -> bool {
-        let mut again = packet.clone();
-        again.redo_checksum();
-        again == *packet
+        let mut tcp = TcpHeader::new(443, 10_000, 9, 256);
+        (tcp.fin, tcp.ack, tcp.acknowledgment_number) = (true, true, 5);
+        let options =
+            [TcpOptionElement::Noop, TcpOptionElement::Noop, TcpOptionElement::Timestamp(2 << 20, 7)];
+        tcp.set_options(&options).expect("options");
+        Packet { from: [10, 77, 0, 1].into(), to: [10, 77, 0, 2].into(), tcp, payload: Vec::new() }
     }
 
     #[test]
-    fn swapping_keeps_the_checksum_and_undoes_itself() {
-        let swapped = fin().mirrored();
-        assert!(valid(&swapped) && swapped != fin());
-        assert_eq!(swapped.mirrored(), fin());
+    fn what_is_written_can_be_read() {
+        let written = Packet::parse(&fin().bytes().expect("bytes")).expect("a packet");
+        assert_eq!(written.source(), fin().source());
+        assert_eq!((written.end(), written.timestamp()), (10, Some(2 << 20)));
+        assert_eq!(written.mirrored().mirrored(), written);
     }
 
     #[test]
     fn alterations_are_where_they_belong() {
         let reset = fin().reset_behind_fin();
-        assert_eq!((reset.flags(), reset.0[27], valid(&reset)), (RST, 10, true));
-        assert!(!fin().ack_behind_fin().is_fin());
-        let old = fin().with_old_timestamp().unwrap();
-        assert_eq!(old.timestamp_at(), Some(44));
-        assert!(old.0[44..48] < fin().0[44..48] && valid(&old));
+        assert_eq!((reset.tcp.rst, reset.tcp.fin, reset.tcp.sequence_number), (true, false, 10));
+        assert!(!fin().ack_behind_fin().tcp.fin && fin().ack_behind_fin().tcp.ack);
+        let old = fin().with_old_timestamp().expect("a timestamp");
+        assert_eq!(old.timestamp(), Some((2 << 20) - 1_000_000));
     }
 
     #[test]
     fn other_protocols_are_not_ours() {
-        assert_eq!(Packet::new(&[0x45; 10]), None);
-        let mut udp = fin().0;
+        assert_eq!(Packet::parse(&[0x45; 10]), None);
+        let mut udp = fin().bytes().expect("bytes");
         udp[9] = 17;
-        assert_eq!(Packet::new(&udp), None);
+        assert_eq!(Packet::parse(&udp), None);
     }
 }

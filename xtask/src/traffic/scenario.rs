@@ -10,7 +10,9 @@ use super::counters::{Counters, living};
 use super::difference::Difference;
 use super::expect::Expect;
 use super::scene::Scene;
-use super::{closing, early, fin_wait2, rearm};
+use super::{
+    closing, early, fast_open, fin_wait2, handshake, orphans, owners, rearm, resets, seeds, settings,
+};
 
 /// One way to use and end connections.
 #[derive(Debug)]
@@ -32,13 +34,24 @@ pub struct Scenario {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Begins {
     WhenWatched,
-    /// Its sockets are there before the tracer.
+    /// Its sockets are there, in their thousands, before the tracer.
     BeforeTracer,
 }
 
 /// All of them, theme by theme. Ports are unique, below the ephemeral range that [`crate::netns::enter_new`] sets.
-const THEMES: &[&[Scenario]] =
-    &[closing::SCENARIOS, fin_wait2::SCENARIOS, early::SCENARIOS, rearm::SCENARIOS];
+const THEMES: &[&[Scenario]] = &[
+    handshake::SCENARIOS,
+    fast_open::SCENARIOS,
+    closing::SCENARIOS,
+    fin_wait2::SCENARIOS,
+    orphans::SCENARIOS,
+    resets::SCENARIOS,
+    early::SCENARIOS,
+    rearm::SCENARIOS,
+    settings::SCENARIOS,
+    owners::SCENARIOS,
+    seeds::SCENARIOS,
+];
 
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
     THEMES.iter().copied().flatten()
@@ -66,6 +79,11 @@ impl Scenario {
 
     pub(super) const fn differs(self, differences: &'static [Difference]) -> Self {
         Self { differences, ..self }
+    }
+
+    /// Its sockets are there before the tracer, and so many that they are told of by kind, not one by one.
+    pub(super) const fn before_the_tracer(self) -> Self {
+        Self { begins: Begins::BeforeTracer, ..self }
     }
 
     pub(super) const fn times(self, times: u32) -> Self {

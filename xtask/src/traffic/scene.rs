@@ -1,5 +1,6 @@
 //! What a scenario works with while it runs, and what it tells of itself beyond its expectations.
 
+use std::any::Any;
 use std::fmt;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ pub struct Scene {
     pub cgroups: Vec<(String, &'static str)>,
     /// Why this run proves nothing: a busy machine let a deadline pass.
     pub disturbed: Option<String>,
+    kept: Vec<Box<dyn Any>>,
     cue: Option<Box<dyn FnMut() -> Result<()>>>,
 }
 
@@ -38,8 +40,14 @@ impl Scene {
             namespaces: Vec::new(),
             cgroups: Vec::new(),
             disturbed: None,
+            kept: Vec::new(),
             cue: None,
         }
+    }
+
+    /// Keeps something until no time-wait socket of the scenario is left.
+    pub(super) fn keep(&mut self, what: impl Any) {
+        self.kept.push(Box::new(what));
     }
 
     /// What to do when a scenario that begins before the tracer is ready for it.

@@ -7,6 +7,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use anyhow::{Context, Result, bail};
 
+use super::scene::Lacking;
+
 /// linux/sock_diag.h; not in the libc crate.
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const SOCK_DESTROY: u16 = 21;
@@ -78,6 +80,18 @@ pub fn destroy(local: SocketAddr, remote: SocketAddr) -> Result<()> {
         code => Err(Error::from_raw_os_error(-code))
             .with_context(|| format!("SOCK_DESTROY of {local} → {remote} (kernel option INET_DIAG_DESTROY)")),
     }
+}
+
+/// The same of a time-wait socket, which not every kernel can end.
+pub(super) fn kill_time_wait(local: SocketAddr, remote: SocketAddr) -> Result<()> {
+    destroy(local, remote).map_err(|error| {
+        let code = error.downcast_ref::<Error>().and_then(Error::raw_os_error);
+        if code == Some(libc::EOPNOTSUPP) {
+            return Lacking("this kernel cannot end a time-wait socket by SOCK_DESTROY (6.1)".to_owned())
+                .into();
+        }
+        error
+    })
 }
 
 /// The time-wait sockets of the calling thread's network namespace, both substates.

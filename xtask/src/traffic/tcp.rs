@@ -1,8 +1,8 @@
 //! Plain TCP connections for the scenarios: listeners, connected pairs, and who is seen closing them.
 
-use std::io::{Read, Write};
+use std::io::{Error, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -92,6 +92,19 @@ pub(crate) fn connect_from(to: SocketAddr, from: Option<SocketAddr>) -> Result<T
     }
     connect(fd.as_raw_fd(), &SockaddrStorage::from(to)).with_context(|| format!("cannot connect to {to}"))?;
     Ok(TcpStream::from(fd))
+}
+
+/// A TCP option that is a number.
+pub(crate) fn set_tcp_option(socket: &impl AsFd, option: libc::c_int, value: libc::c_int) -> Result<()> {
+    let fd = socket.as_fd().as_raw_fd();
+    let length = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the kernel reads `length` bytes of `value`, which lives until the call returns.
+    let status =
+        unsafe { libc::setsockopt(fd, libc::IPPROTO_TCP, option, (&raw const value).cast(), length) };
+    if status != 0 {
+        return Err(Error::last_os_error()).with_context(|| format!("setting TCP option {option}"));
+    }
+    Ok(())
 }
 
 /// shutdown(SHUT_WR): our FIN goes out, the socket stays.
