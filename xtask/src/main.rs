@@ -1,5 +1,6 @@
 //! `cargo xtask`: everything that is done to the tree, one command each.
 
+mod bench;
 mod build;
 mod lint;
 mod pinned;
@@ -35,6 +36,8 @@ enum Task {
     Lint,
     /// Set up, check format and clippy, build, and run all tests
     Test(test::TestArgs),
+    /// Measure what each view costs the traced connections
+    Bench(bench::BenchArgs),
     /// Boot real kernels and run the scenarios in them
     Vm(vm::VmArgs),
     /// The first process of a guest of `vm`
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Task::Demo => demo().map(done),
         Task::Lint => lint::run().map(done),
         Task::Test(args) => test::run(&args),
+        Task::Bench(args) => bench::run(&args).map(done),
         Task::Vm(args) => vm::run(&args),
         Task::VmGuest(args) => vm::run_guest(&args).map(done),
         Task::Suite(args) => suite::run(&args),

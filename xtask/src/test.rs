@@ -11,12 +11,13 @@ use clap::Args;
 
 use crate::lint::{self, Check, Outcome};
 use crate::sh::Heard;
+use crate::vm::{self, Matrix};
 use crate::{build, setup, sh};
 use tally::Tally;
 
 #[derive(Args)]
 pub(crate) struct TestArgs {
-    /// Run only the tests with one of these in their names, and no lints
+    /// Run only the tests with one of these in their names, no lints, and boot no kernels
     filters: Vec<String>,
 }
 
@@ -29,8 +30,25 @@ pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
     setup::for_tests()?;
     let checks = if args.filters.is_empty() { lint::style() } else { Vec::new() };
     let binary = build::release()?;
-    let tally = run_tests(&binary, &args.filters)?;
+    let mut tally = run_tests(&binary, &args.filters)?;
+    if args.filters.is_empty() {
+        let begun = Instant::now();
+        println!("\nbooting real kernels (all of them: cargo xtask vm --all)");
+        boot(&mut tally);
+        println!("booting real kernels took {}", sh::elapsed(begun));
+    }
     Ok(conclude(&tally, &checks, start))
+}
+
+/// The scenarios on other kernels than this machine's.
+fn boot(tally: &mut Tally) {
+    match vm::matrix() {
+        Ok(Matrix { passed, failures, skips, table }) => {
+            println!("\n{table}");
+            tally.add(passed, failures, skips);
+        }
+        Err(error) => tally.add(0, Vec::new(), vec![format!("real kernels under QEMU: {error:#}")]),
+    }
 }
 
 fn run_tests(binary: &Path, filters: &[String]) -> Result<Tally> {

@@ -46,6 +46,15 @@ impl Tally {
         }
     }
 
+    /// Takes what was not run by `cargo test`.
+    pub(crate) fn add(&mut self, passed: usize, failures: Vec<String>, skips: Vec<String>) {
+        // `passed` takes off the skips, which pass by libtest's count.
+        self.passed += passed + skips.len();
+        self.failed += failures.len();
+        self.failures.extend(failures);
+        self.skips.extend(skips);
+    }
+
     /// Takes the run's end. One that fails without a failed test did not compile, or crashed.
     pub(crate) fn ended(&mut self, success: bool) {
         if !success && self.failed == 0 {

@@ -58,12 +58,8 @@ fn guests(folder: &Path) -> Result<Vec<Guest>> {
 
 impl Matrix {
     fn of(reports: &[Report]) -> Self {
-        let mut matrix = Self {
-            passed: 0,
-            failures: Vec::new(),
-            skips: Vec::new(),
-            table: table::text(reports),
-        };
+        let mut matrix =
+            Self { passed: 0, failures: Vec::new(), skips: Vec::new(), table: table::text(reports) };
         for report in reports {
             let guest = format!("Linux {}, {}", report.line, report.backend.name());
             for verdict in &report.verdicts {
@@ -76,10 +72,12 @@ impl Matrix {
                     }
                 }
             }
-            matrix.failures.extend(report.broken.iter().map(|_| format!("the guest itself ({guest}): see above")));
             matrix
                 .failures
-                .extend(report.complaints.iter().map(|complaint| format!("its kernel ({guest}): {complaint}")));
+                .extend(report.broken.iter().map(|_| format!("the guest itself ({guest}): see above")));
+            matrix.failures.extend(
+                report.complaints.iter().map(|complaint| format!("its kernel ({guest}): {complaint}")),
+            );
         }
         matrix
     }

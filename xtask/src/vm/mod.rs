@@ -9,6 +9,7 @@ mod docs;
 mod guest;
 mod initramfs;
 mod kernels;
+mod matrix;
 mod modules;
 mod port;
 mod progress;
@@ -35,8 +36,9 @@ use qemu::{Boot, Clock};
 use run::{Guest, Orders, Report};
 
 pub(crate) use guest::{GuestArgs, run as run_guest};
+pub(crate) use matrix::{Matrix, run as matrix};
 
-#[derive(Args)]
+#[derive(Args, Default)]
 pub(crate) struct VmArgs {
     /// Kernel lines: 5.10, 6.1, 6.12, 6.18, 7 [default: 6.12]
     #[arg(value_name = "KERNEL", value_parser = kernels::find)]
