@@ -12,7 +12,7 @@ use crate::event::Owner;
 pub enum Caller {
     /// The timer softirq is taking the timer off to fire it: `__run_timers` and what it is inlined into.
     Firing = 0,
-    /// `mod_timer`: the clock is being restarted, a start event follows.
+    /// `mod_timer` and its like: the clock is being restarted, a start event follows.
     Rearming = 1,
     /// `__inet_check_established`, `__inet6_check_established`, `__inet_hash_connect`.
     Connect = 2,
@@ -42,7 +42,7 @@ impl CallerRange {
 }
 
 /// Room for the symbols of all callers, with their compiler-made variants (`.part.0`, `.constprop.0`).
-pub const CALLER_RANGES: usize = 20;
+pub const CALLER_RANGES: usize = 24;
 
 /// Ring buffers: CPU `n` writes into ring `n` modulo those in use, so that CPUs seldom wait for each other.
 pub const RINGS: usize = 8;
@@ -61,10 +61,13 @@ pub struct Config {
     pub filter: Filter,
     /// Mask of `Kind::bit` to be streamed.
     pub stream: u16,
-    /// Rings in use, a power of two of at most [`RINGS`], less one.
-    pub ring_mask: u16,
+    /// Bits of [`mode_bits`].
+    pub mode: u16,
     /// Number of places in the `SOCKETS` map, a power of two, less one.
     pub socket_mask: u32,
+    /// Rings in use, a power of two of at most [`RINGS`], less one.
+    pub ring_mask: u32,
+    pub spare: u32,
 }
 
 impl Config {
@@ -73,9 +76,20 @@ impl Config {
         tw_timer_handler: 0,
         filter: Filter::NONE,
         stream: 0,
-        ring_mask: 0,
+        mode: 0,
         socket_mask: 0,
+        ring_mask: 0,
+        spare: 0,
     };
+}
+
+/// Bits of [`Config::mode`].
+pub mod mode_bits {
+    /// Programs cannot ask for a socket's cookie: sockets are known by address, time-wait sockets and their
+    /// owners find each other by the ends of the connection.
+    pub const KEYLESS: u16 = 1;
+    /// Re-arms and ends come from the functions that make them; trace events only tell first armings.
+    pub const FUNCTIONS: u16 = 1 << 1;
 }
 
 /// Filters that the kernel side applies. A bit of `active` tells which are set.
@@ -197,7 +211,8 @@ pub struct TimeWait {
     pub substate: u8,
     /// Bits of `exit_flags`.
     pub flags: u8,
-    pub spare: u16,
+    /// Some bits made of the ends of the connection: whose entry it is where there are no cookies.
+    pub ends: u16,
 }
 
 /// The socket ledger of one network namespace, kept per CPU in the kernel:
@@ -217,6 +232,8 @@ pub struct Ledger {
     pub rearms: u64,
     /// Ends and re-arms of sockets that were not being followed.
     pub unknown: u64,
+    /// Connections that skipped TIME_WAIT, as far as seen one by one.
+    pub overflow: u64,
     /// Inode of the namespace; the map's key is its cookie, as the kernel uses inodes again at once.
     pub inode: u64,
 }
@@ -230,6 +247,7 @@ impl Ledger {
         missed: 0,
         rearms: 0,
         unknown: 0,
+        overflow: 0,
         inode: 0,
     };
 
@@ -248,6 +266,7 @@ impl Ledger {
             missed: self.missed + other.missed,
             rearms: self.rearms + other.rearms,
             unknown: self.unknown + other.unknown,
+            overflow: self.overflow + other.overflow,
             inode: if self.inode == 0 { other.inode } else { self.inode },
         }
     }
@@ -257,7 +276,7 @@ const _: () = {
     assert!(size_of::<CallerRange>() == 24);
     assert!(size_of::<Endpoint>() == 40);
     assert!(size_of::<Filter>() == 8 + 16 + 80 + 8 + 8 + 8 + 8);
-    assert!(size_of::<Config>() == 16 + size_of::<Filter>() + 8);
+    assert!(size_of::<Config>() == 16 + size_of::<Filter>() + 16);
     assert!(size_of::<TimeWait>() == 6 * 8 + 32 + 4 * 4);
-    assert!(size_of::<Ledger>() == 15 * 8);
+    assert!(size_of::<Ledger>() == 16 * 8);
 };

@@ -230,7 +230,7 @@ pub struct TwOverflow {
     pub head: Head,
     pub conn: Conn,
     pub owner: Owner,
-    /// `net.ipv4.tcp_max_tw_buckets` of the namespace, zero when unknown.
+    /// `net.ipv4.tcp_max_tw_buckets` of the namespace, [`NONE_NS`] when unknown.
     pub limit: u64,
 }
 

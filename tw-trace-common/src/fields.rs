@@ -55,6 +55,8 @@ macro_rules! fields {
     };
 }
 
+const CAUSE: Need = Need::Optional("the cause of a re-arm other than a FIN");
+
 const V6: Need = Need::Optional("IPv6 addresses (the kernel is built without IPv6)");
 
 fields! {
@@ -76,6 +78,14 @@ fields! {
     timer_expires: "timer_list"."expires", 8, Need::Required;
     timer_function: "timer_list"."function", 8, Need::Required;
     timer_flags: "timer_list"."flags", 4, Need::Required;
+    tw_rcv_nxt: "inet_timewait_sock"."__tw_common.skc_tw_rcv_nxt", 4, CAUSE;
+    tw_ts_recent: "tcp_timewait_sock"."tw_ts_recent", 4, CAUSE;
+    tw_ts_recent_stamp: "tcp_timewait_sock"."tw_ts_recent_stamp", 4, CAUSE;
+    skb_cb: "sk_buff"."cb", 48, CAUSE;
+    cb_seq: "tcp_skb_cb"."seq", 4, CAUSE;
+    cb_end_seq: "tcp_skb_cb"."end_seq", 4, CAUSE;
+    max_tw_buckets: "inet_timewait_death_row"."sysctl_max_tw_buckets", 4,
+        Need::Optional("the limit that made a connection skip TIME_WAIT");
     net_inum: "net"."ns.inum", 4, Need::Required;
     net_cookie: "net"."net_cookie", 8,
         Need::Optional("which of two network namespaces an inode meant, when it was used again (Linux 5.12)");

@@ -4,7 +4,7 @@ use aya_ebpf::{bindings::BPF_RB_NO_WAKEUP, helpers::bpf_get_smp_processor_id, ma
 use tw_trace_common::{
     config::RINGS,
     counter,
-    event::{Conn, Head, Kind, Owner, State, TwEnter, TwExit, TwRearm},
+    event::{Conn, Head, Kind, Owner, State, TwEnter, TwExit, TwOverflow, TwRearm},
 };
 
 use crate::{
@@ -47,7 +47,7 @@ pub(crate) fn emit<R: Start + 'static>(
 #[inline(always)]
 fn reserve<R: 'static>(cpu: u32) -> Option<RingBufEntry<R>> {
     const _: () = assert!(RINGS == 8);
-    let ring = match cpu & u32::from(load(&CONFIG.ring_mask)) {
+    let ring = match cpu & load(&CONFIG.ring_mask) {
         0 => &RING_0,
         1 => &RING_1,
         2 => &RING_2,
@@ -81,3 +81,4 @@ impl Start for State {}
 impl Start for TwEnter {}
 impl Start for TwRearm {}
 impl Start for TwExit {}
+impl Start for TwOverflow {}

@@ -1,7 +1,7 @@
 //! Read-only globals that user space fills before loading; the verifier sees constants and prunes what is off.
 
 use tw_trace_common::{
-    config::{CALLER_RANGES, CallerRange, Cell, Config},
+    config::{CALLER_RANGES, CallerRange, Cell, Config, mode_bits},
     event::Kind,
     fields::Offsets,
 };
@@ -36,6 +36,18 @@ pub(crate) use offset;
 #[inline(always)]
 pub(crate) fn streams(kind: Kind) -> bool {
     load(&CONFIG.stream) & kind.bit() != 0
+}
+
+/// Whether programs cannot ask for cookies here.
+#[inline(always)]
+pub(crate) fn keyless() -> bool {
+    load(&CONFIG.mode) & mode_bits::KEYLESS != 0
+}
+
+/// Whether functions tell re-arms and ends.
+#[inline(always)]
+pub(crate) fn functions() -> bool {
+    load(&CONFIG.mode) & mode_bits::FUNCTIONS != 0
 }
 
 /// CLOCK_MONOTONIC when this jiffy was due.

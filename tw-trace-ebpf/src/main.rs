@@ -8,18 +8,25 @@
 
 mod attach {
     pub(crate) mod calibrate;
+    pub(crate) mod fentry;
     pub(crate) mod iter_tcp;
+    pub(crate) mod kprobe;
     pub(crate) mod trace_event;
 }
 mod hook {
+    pub(crate) mod alone;
     pub(crate) mod dated;
+    pub(crate) mod life;
+    pub(crate) mod overflow;
     pub(crate) mod seed;
+    pub(crate) mod segment;
     pub(crate) mod set_state;
     pub(crate) mod time_wait;
     pub(crate) mod timer;
 }
 mod count;
 mod emit;
+mod ends;
 mod filter;
 mod globals;
 mod maps;

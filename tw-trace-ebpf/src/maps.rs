@@ -27,6 +27,24 @@ pub(crate) static SOCKETS: Array<Socket> = Array::with_max_entries(1 << 17, 0);
 #[map]
 pub(crate) static OLD_SOCKETS: LruHashMap<u64, Socket> = LruHashMap::with_max_entries(1 << 14, 0);
 
+/// Owners of sockets that went to FIN_WAIT1, by the ends of the connection: where there are no cookies, nothing
+/// else leads from a time-wait socket to the socket it replaces. One entry where there are.
+#[map]
+pub(crate) static CLOSERS: LruHashMap<u64, Owner> = LruHashMap::with_max_entries(1, 0);
+
+/// Calls of `inet_twsk_alloc` that kretprobes wait for, by where their return address lies: no other call under
+/// way has the same, whatever interrupts it and wherever it goes on.
+#[map]
+pub(crate) static ALLOCATIONS: HashMap<u64, Allocation> = HashMap::with_max_entries(1024, 0);
+
+/// The arguments of one of them.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Allocation {
+    pub(crate) sk: u64,
+    pub(crate) death_row: u64,
+}
+
 /// Living time-wait sockets by address, preallocated (user space: `kernel/sizing.rs`), from the first arming (or the seeding) to the end.
 #[map]
 pub(crate) static TIME_WAITS: HashMap<u64, TimeWait> = HashMap::with_max_entries(1 << 16, 0);
@@ -63,8 +81,8 @@ pub(crate) fn set_cell(cell: Cell, value: u64) {
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct Socket {
-    /// Zero when the place is free.
-    pub(crate) cookie: u64,
+    /// The socket's cookie, or its address where there are no cookies. Zero when the place is free.
+    pub(crate) key: u64,
     pub(crate) since_ns: u64,
     pub(crate) owner: Owner,
     /// The state it has been in since: a change that was missed must not lend its time to another.
@@ -84,10 +102,11 @@ pub(crate) enum Place {
     SetState = 0,
     Timer = 1,
     Iterator = 2,
+    Segment = 3,
 }
 
 impl Place {
-    const COUNT: u32 = 3;
+    const COUNT: u32 = 4;
 
     #[inline(always)]
     pub(crate) fn scratch(self) -> Option<&'static mut Scratch> {
@@ -105,7 +124,16 @@ pub(crate) struct Scratch {
     pub(crate) net: u64,
     pub(crate) time_wait: TimeWait,
     pub(crate) frames: [u64; STACK_FRAMES],
+    /// A socket's, as a number.
+    pub(crate) address: u64,
+    /// Options of a TCP header, of which there are 40 bytes at the most.
+    pub(crate) options: [u8; OPTIONS],
+    /// Where the next one begins.
+    pub(crate) option: u64,
 }
+
+/// A power of two, so that a mask keeps every index within.
+pub(crate) const OPTIONS: usize = 64;
 
 /// What one CPU remembers from one event to the next.
 #[derive(Clone, Copy)]
@@ -120,4 +148,17 @@ pub(crate) struct Cpu {
     pub(crate) rearming: u64,
     /// A state change is being told. Kernels before 6.1 let a softirq's interrupt it by one of its own.
     pub(crate) telling_state: u64,
+    /// The time-wait socket whose timer just fired: `inet_twsk_kill` follows at once.
+    pub(crate) expired: u64,
+    pub(crate) segment: Segment,
+}
+
+/// A segment that reached a time-wait socket, while `tcp_timewait_state_process` looks at it.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Segment {
+    /// Zero when there is none.
+    pub(crate) tw: u64,
+    /// A `RearmCause`: what it is the cause of, should the clock be restarted.
+    pub(crate) cause: u64,
 }

@@ -17,7 +17,10 @@ use tw_trace_common::{
     fields::ABSENT,
 };
 
-use crate::{globals::offset, maps::Scratch};
+use crate::{
+    globals::offset,
+    maps::{OPTIONS, Scratch},
+};
 
 /// How kernel memory is reached from a program.
 pub(crate) trait Memory {
@@ -152,13 +155,62 @@ pub(crate) fn protocol<M: Memory>(sk: u64) -> u16 {
 
 /// `sk_common->skc_state`: TCP_TIME_WAIT tells a time-wait socket from a full one.
 #[inline(always)]
-pub(crate) fn state(sk: u64) -> u8 {
-    Probed::read(sk, offset!(skc_state))
+pub(crate) fn state<M: Memory>(sk: u64) -> u8 {
+    M::read(sk, offset!(skc_state))
+}
+
+/// `sk_common->skc_cookie`: zero until somebody asked for the socket's cookie.
+#[inline(always)]
+pub(crate) fn stored_cookie<M: Memory>(sk: u64) -> u64 {
+    M::read(sk, offset!(skc_cookie))
 }
 
 #[inline(always)]
 pub(crate) fn substate(tw: u64) -> u8 {
     Probed::read(tw, offset!(tw_substate))
+}
+
+/// The sequence number that the time-wait socket expects next.
+#[inline(always)]
+pub(crate) fn rcv_nxt(tw: u64) -> u32 {
+    Probed::read(tw, offset!(tw_rcv_nxt))
+}
+
+/// The peer's last timestamp and when it came; the latter is zero without timestamps.
+#[inline(always)]
+pub(crate) fn ts_recent(tw: u64) -> Option<(u32, u32)> {
+    let (recent, stamp) = (offset!(tw_ts_recent), offset!(tw_ts_recent_stamp));
+    if recent == ABSENT as usize || stamp == ABSENT as usize {
+        return None;
+    }
+    Some((Probed::read(tw, recent), Probed::read(tw, stamp)))
+}
+
+/// `TCP_SKB_CB(skb)->seq` and `end_seq`: the segment's sequence numbers, SYN and FIN counted.
+#[inline(always)]
+pub(crate) fn sequence(skb: u64) -> (u32, u32) {
+    let cb = offset!(skb_cb);
+    (Probed::read(skb, cb + offset!(cb_seq)), Probed::read(skb, cb + offset!(cb_end_seq)))
+}
+
+/// How many bytes of options a TCP header has, and 40 bytes from where they begin: what lies behind them belongs to
+/// the packet's buffer too. RFC 9293 says where the fields are.
+#[inline(always)]
+pub(crate) fn tcp_options(th: u64, options: &mut [u8; OPTIONS]) -> u64 {
+    const DATA_OFFSET: usize = 12;
+    const HEADER: u64 = 20;
+    let words: u8 = Probed::read(th, DATA_OFFSET);
+    let options = options.as_mut_ptr().cast();
+    // SAFETY: the destination is longer; the helper checks the source.
+    let failed = unsafe { bpf_probe_read_kernel_raw(options, 40, (th + HEADER) as *const c_void) };
+    if failed == 0 { (u64::from(words >> 4) * 4).saturating_sub(HEADER) } else { 0 }
+}
+
+/// `dr->sysctl_max_tw_buckets`, if this kernel says where it is.
+#[inline(always)]
+pub(crate) fn max_tw_buckets<M: Memory>(death_row: u64) -> Option<u32> {
+    let limit = offset!(max_tw_buckets);
+    if limit == ABSENT as usize { None } else { Some(M::read(death_row, limit)) }
 }
 
 /// The time-wait socket around a `tw_timer`.

@@ -111,7 +111,9 @@ pub fn audit(namespaces: &[Namespace], totals: &KernelTotals, counted_at: Counte
                         Start::Read { .. } => Began::Known,
                         Start::Created => Began::Unknown,
                     };
-                    let case = Case { inode: namespace.inode, readings, ledger, counted_at, unseeded, began };
+                    let overflows = totals.watched.overflows.then(|| totals.counter(Counter::Recursion));
+                    let inode = namespace.inode;
+                    let case = Case { inode, readings, ledger, counted_at, unseeded, began, overflows };
                     case.compare(&mut audit);
                 }
             }
@@ -188,6 +190,8 @@ struct Case {
     /// Sockets of before the start that had no room in the map.
     unseeded: u64,
     began: Began,
+    /// Where overflows were watched one by one: how many of them may have been passed over.
+    overflows: Option<u64>,
 }
 
 /// Whether a namespace's counters at the start are known.
@@ -213,6 +217,10 @@ impl Case {
         }
         let reused = exited(ExitReason::Reused);
         self.hold(audit, "reused time-wait sockets", &[TW_RECYCLED], reused, unreasoned);
+        if let Some(passed_over) = self.overflows {
+            let what = "connections that skipped TIME_WAIT";
+            self.hold(audit, what, &[TW_OVERFLOW], ledger.overflow, passed_over);
+        }
         self.hold_living(audit);
     }
 
@@ -245,8 +253,17 @@ impl Case {
     }
 
     fn hold_living(&self, audit: &mut Audit) {
-        let Ledger { seeded, entered, exited, untracked, missed, rearms: _, unknown: _, inode: _ } =
-            self.ledger;
+        let Ledger {
+            seeded,
+            entered,
+            exited,
+            untracked,
+            missed,
+            rearms: _,
+            unknown: _,
+            overflow: _,
+            inode: _,
+        } = self.ledger;
         let ended = exited.iter().sum::<u64>() + untracked + missed;
         let kernel = self.readings.living(self.counted_at);
         let ours = (seeded + entered).checked_sub(ended);

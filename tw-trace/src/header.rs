@@ -18,6 +18,8 @@ pub struct Header {
     pub programs: Vec<String>,
     /// What this backend cannot see on this kernel, one sentence each.
     pub blind_spots: Vec<String>,
+    /// What stands in for what this kernel does not have or refused, one sentence each.
+    pub replaced: Vec<String>,
     /// The TCP settings that matter to TIME_WAIT, by name.
     pub sysctls: BTreeMap<String, String>,
     /// The filters of this run, as given.

@@ -16,6 +16,7 @@ pub mod output;
 pub mod run;
 pub mod sink;
 pub mod source;
+pub mod start;
 pub mod stop;
 pub mod summary;
 pub mod warning;

@@ -1,12 +1,9 @@
 //! One live run: attach, seed, hand records to a sink until it is over, detach, add up.
 
-use std::{
-    io::Write as _,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use nix::time::{ClockId, clock_gettime};
+use nix::time::ClockId;
 use tokio::runtime::Builder;
 use tw_trace_common::counter::{COUNT, Counter, CounterKind};
 
@@ -17,14 +14,16 @@ use crate::{
     collector::{Collector, KernelTotals, Watched},
     header::Header,
     kernel::{
-        load::{Loaded, Settings, load},
+        load::{Loaded, Settings},
         netns::{Sysctls, run_in},
-        prepare::Resolved,
+        plan::Serves,
+        prepare::{Attempts, Resolved},
         snapshots::{NetnsId, Snapshots},
     },
     output::is_read,
     sink::{Lost, Sink},
     source::live::Live,
+    start::{Started, Steps, now_ns},
     stop::{Listener, Stop},
     summary::Summary,
     warning::Warning,
@@ -64,29 +63,23 @@ pub enum Tell {
 
 /// Runs to the end and returns the summary; everything is detached by then. `warn` gets what is ill at once.
 pub fn run(
-    kernel: &Resolved,
-    settings: &Settings,
+    attempts: &mut Attempts,
+    settings: impl Fn(&Resolved) -> Settings,
     about: &About,
     warn: impl Fn(&Warning),
     make_sink: impl FnOnce(Stop) -> Result<Box<dyn Sink>>,
 ) -> Result<Summary> {
+    let first = attempts.next()?;
     let listener = Listener::new()?;
     let mut sink = make_sink(listener.stop.clone())?;
     let mut snapshots = Snapshots::new(about.netns);
     let steps = Steps::new(about.steps);
-    let mut loaded = load(&kernel.plan, &kernel.btf, settings)?;
-    steps.done("programs loaded");
-    let unlearned = loaded.with_armings(&kernel.plan, Loaded::learn_timewait_len).err();
-    steps.done("length of TIME_WAIT learned");
-    let rings = loaded.take_rings(settings.sizes)?;
-    let started = now_ns(ClockId::CLOCK_MONOTONIC)?;
-    let before = snapshots.read();
-    loaded.attach(&kernel.plan)?;
-    steps.done("programs attached");
-    let unseeded = seed(&mut loaded, kernel, &snapshots);
+    let Started { kernel, settings, mut loaded, rings, unlearned, before, started_ns } =
+        Started::best(attempts, first, settings, &snapshots, &steps, &warn)?;
+    let unseeded = seed(&mut loaded, &kernel, &snapshots);
     steps.done("sockets of before seeded");
     let after = snapshots.read();
-    let mut header = header(kernel, about, &snapshots, started)?;
+    let mut header = header(&kernel, about, &snapshots, started_ns)?;
     snapshots.started(before, after);
     for why in unseeded {
         warn(&Warning::SeedIncomplete { why: why.clone() });
@@ -125,7 +118,10 @@ pub fn run(
         told_losses: [0; COUNT as usize],
         told: 0,
         most: about.count.unwrap_or(u64::MAX),
-        watched: Watched::streaming(settings.stream),
+        watched: Watched {
+            overflows: kernel.plan.program(Serves::Overflows).is_some(),
+            ..Watched::streaming(settings.stream)
+        },
     };
     let runtime = Builder::new_current_thread().enable_time().build().context("starting the runtime")?;
     runtime.block_on(session.follow(&listener.stop))?;
@@ -137,26 +133,7 @@ pub fn run(
     let after = snapshots.read();
     snapshots.ended(before, after);
     std::thread::sleep(LAST_PROGRAMS);
-    session.finish(snapshots, kernel, about, [started, ended])
-}
-
-/// What is being done, with the time it took since the start, for who asked with `-v`.
-struct Steps {
-    tell: Tell,
-    began: Instant,
-}
-
-impl Steps {
-    fn new(tell: Tell) -> Self {
-        Self { tell, began: Instant::now() }
-    }
-
-    fn done(&self, what: &str) {
-        if self.tell == Tell::Yes {
-            // Nobody may be left to read it.
-            let _ = writeln!(std::io::stderr(), "{what} after {} ms", self.began.elapsed().as_millis());
-        }
-    }
+    session.finish(snapshots, &kernel, about, [started_ns, ended])
 }
 
 /// Seeds every namespace that can be entered; returns which could not, and why.
@@ -179,11 +156,6 @@ fn untold(snapshots: &Snapshots) -> Option<String> {
              are not told, unless another process shows it"
         )
     })
-}
-
-fn now_ns(clock: ClockId) -> Result<u64> {
-    let now = clock_gettime(clock)?;
-    Ok(u64::try_from(now.tv_sec()).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec()).unwrap_or(0))
 }
 
 /// What the sink did, as an error that says where it happened.
@@ -209,6 +181,7 @@ fn header(kernel: &Resolved, about: &About, snapshots: &Snapshots, started: u64)
         backend: kernel.plan.backend.name().to_owned(),
         programs: kernel.plan.programs.iter().map(|row| row.name.to_owned()).collect(),
         blind_spots: kernel.plan.blind_spots.clone(),
+        replaced: kernel.plan.replaced.clone(),
         sysctls: sysctls.0.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         filters: about.filters.clone(),
         realtime_offset_ns: i64::try_from(realtime).unwrap_or(0) - i64::try_from(mono).unwrap_or(0),
@@ -302,6 +275,7 @@ impl Session {
             live: self.loaded.live()?,
             filtered: about.scope != Scope::Whole,
             watched: self.watched,
+            uncovered: kernel.plan.uncovered.clone(),
             from_mono_ns,
             to_mono_ns,
         };

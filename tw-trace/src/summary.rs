@@ -32,10 +32,12 @@ pub struct Summary {
     pub records: Vec<Records>,
     /// Deltas of the kernel's own counters, summed over the audited namespaces.
     pub kernel: BTreeMap<String, i64>,
-    /// All of it adds up: what was lost was counted.
-    pub balanced: bool,
+    /// All of it adds up: what was lost was counted. None where that cannot be claimed.
+    pub balanced: Option<bool>,
     /// Why it does not.
     pub unbalanced: Vec<String>,
+    /// Why it cannot be claimed: what nobody watched and nothing counted.
+    pub uncovered: Vec<String>,
     /// What could not be held against the kernel's counters, and why.
     pub unaudited: Vec<String>,
     /// Time in TIME_WAIT proper, of delivered exits whose start was seen.

@@ -16,6 +16,8 @@ pub enum Warning {
     NamespaceNotAuditable { inode: u32, why: String },
     /// Not every time-wait socket of before the start could be found.
     SeedIncomplete { why: String },
+    /// The kernel refused a program that should have worked; with `-v`, all that its verifier said.
+    Refused { what: String, whole_log: Option<String> },
     /// The run ended, but not everything adds up.
     Unbalanced { why: String },
 }
@@ -36,6 +38,10 @@ impl Warning {
             Self::SeedIncomplete { why } => {
                 format!("not all time-wait sockets of before the start were found: {why}")
             }
+            Self::Refused { what, whole_log: None } => what.clone(),
+            Self::Refused { what, whole_log: Some(log) } => {
+                format!("the verifier's whole log:\n{log}\n{what}")
+            }
             Self::Unbalanced { why } => format!("the figures do not add up: {why}"),
         }
     }
@@ -51,6 +57,9 @@ impl Warning {
                 "the others are not among the seeded, and their ends are counted as unknown_socket, without a \
                  line"
             }
+            Self::Refused { .. } => {
+                "the next best stands in for it, and the header says what that cannot see"
+            }
             Self::Unbalanced { .. } => "do not rely on the counts of this run",
         }
     }
@@ -62,6 +71,9 @@ impl Warning {
             Self::NamespaceNotAuditable { .. } => "run as root, or with CAP_SYS_ADMIN and CAP_SYS_PTRACE",
             Self::SeedIncomplete { .. } => {
                 "watch for more than a minute: by then they have ended, and all others were seen from the start"
+            }
+            Self::Refused { .. } => {
+                "please report it with the output of `tw-trace doctor` and the log that -v shows"
             }
             Self::Unbalanced { .. } => "please report it with the output of `tw-trace doctor`",
         }

@@ -48,6 +48,7 @@ fn header() -> Header {
         backend: "fentry".into(),
         programs: vec!["inet_twsk_kill".into()],
         blind_spots: vec!["nothing \"much\"".into()],
+        replaced: vec!["state changes: x() is gone".into()],
         sysctls: [("net.ipv4.tcp_tw_reuse".into(), "2".into())].into(),
         filters: vec!["--port 80".into()],
         realtime_offset_ns: 1_700_000_000_000_000_000,
@@ -98,7 +99,7 @@ fn unknowns() -> Vec<Record> {
             flags: u8::MAX,
             ..made_up::exit()
         }),
-        Record::TwOverflow(TwOverflow { conn, owner, limit: 0, ..made_up::overflow() }),
+        Record::TwOverflow(TwOverflow { conn, owner, limit: NONE_NS, ..made_up::overflow() }),
     ]
 }
 
@@ -170,17 +171,25 @@ fn lost_and_summaries() {
         unaudited: vec!["namespace 7".into()],
     };
     let full = full.finish(&totals, audit);
-    let blind = KernelTotals { watched: Watched { states: false, time_waits: false }, ..totals };
+    let blind =
+        KernelTotals { watched: Watched { states: false, time_waits: false, overflows: false }, ..totals };
     let blind = Collector::new(made_up::TICK_NS).finish(&blind, Audit::default());
+    let unclaimed = KernelTotals { uncovered: vec!["LISTEN is not told".into()], ..KernelTotals::default() };
+    let unclaimed = Collector::new(made_up::TICK_NS).finish(&unclaimed, Audit::default());
     let lost = Lost { count: 512, place: Counter::RingState.name().into(), mono_ns: made_up::START };
     let lines = written(|sink| {
         sink.lost(&lost).expect("writing to memory");
         sink.summary(&empty).expect("writing to memory");
         sink.summary(&full).expect("writing to memory");
         sink.summary(&blind).expect("writing to memory");
+        sink.summary(&unclaimed).expect("writing to memory");
     });
     assert_eq!((&lines[1]["event"], &lines[1]["count"]), (&json!("lost"), &json!(512)));
     assert_eq!((&lines[2]["balanced"], &lines[2]["duration_ns"]), (&json!(true), &Value::Null));
+    assert_eq!(
+        (&lines[5]["balanced"], &lines[5]["uncovered"][0]),
+        (&Value::Null, &json!("LISTEN is not told"))
+    );
     let full = &lines[3];
     assert_eq!((&full["balanced"], &full["exited"]["rst"]), (&json!(false), &json!(1)));
     assert_eq!((&full["kernel"]["sockstat_tw"], &full["lost_by"]["tw_map_full"]), (&json!(-4), &json!(3)));

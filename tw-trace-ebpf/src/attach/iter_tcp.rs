@@ -4,7 +4,10 @@ use core::ffi::c_void;
 
 use tw_trace_common::state::TcpState;
 
-use crate::{hook, sock};
+use crate::{
+    hook,
+    sock::{self, Probed},
+};
 
 /// `struct bpf_iter__tcp` (net/ipv4/tcp_ipv4.c, 5.9 – 7.3).
 #[repr(C)]
@@ -25,7 +28,7 @@ pub(crate) struct IterTcp {
 pub(crate) unsafe extern "C" fn iter_tcp(ctx: *const IterTcp) -> i32 {
     // SAFETY: the kernel's context.
     let sk = unsafe { (*ctx).sk_common };
-    if !sk.is_null() && sock::state(sk as u64) == TcpState::TimeWait as u8 {
+    if !sk.is_null() && sock::state::<Probed>(sk as u64) == TcpState::TimeWait as u8 {
         hook::seed::seeded(sk as u64);
     }
     0

@@ -10,9 +10,9 @@ use aya_ebpf::{
 use tw_trace_common::state::TcpState;
 
 use crate::{
-    globals::{CONFIG, load, offset},
+    globals::{self, CONFIG, load, offset},
     hook,
-    sock::{Memory, Typed},
+    sock::{self, Memory, Typed},
 };
 
 /// `TP_PROTO(const struct sock *sk, const int oldstate, const int newstate)`
@@ -22,8 +22,7 @@ pub(crate) fn tp_inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     let sk: *mut c_void = ctx.arg(0);
     let (old, new): (i32, i32) = (ctx.arg(1), ctx.arg(2));
     let is_child = old == TcpState::Listen as i32 && new == TcpState::SynRecv as i32;
-    // SAFETY: the verifier knows the first argument as a `struct sock`; the helper works from 5.12 on.
-    let cookie = if is_child { 0 } else { unsafe { bpf_get_socket_cookie(sk) } };
+    let cookie = if is_child { 0 } else { cookie(sk) };
     #[cfg(feature = "debug-log")]
     aya_log_ebpf::debug!(&ctx, "inet_sock_set_state: cookie {}, {} to {}", cookie, old, new);
     hook::set_state::state_changed::<Typed>(sk as u64, old as u8, new as u8, cookie);
@@ -63,6 +62,18 @@ pub(crate) fn tp_timer_expire_entry(ctx: BtfTracePointContext) -> i32 {
         hook::timer::fired::<Typed>(timer as u64, ctx.arg(1));
     }
     0
+}
+
+/// The socket's cookie, given to it now if it has none. Programs whose arguments the verifier knows may ask for it
+/// from 5.12 on; before, it is what somebody else asked for. Constant, so that the verifier sees one of the two.
+#[inline(always)]
+pub(crate) fn cookie(sk: *mut c_void) -> u64 {
+    if globals::keyless() {
+        sock::stored_cookie::<Typed>(sk as u64)
+    } else {
+        // SAFETY: the verifier knows the argument as a `struct sock`.
+        unsafe { bpf_get_socket_cookie(sk) }
+    }
 }
 
 /// `timer->function == tw_timer_handler`, without a helper call: every timer of the

@@ -9,7 +9,7 @@ use tw_trace_common::{
 
 use crate::{
     count::{book, count},
-    filter,
+    ends, filter,
     maps::{Place, TIME_WAITS},
     sock::{self, Probed},
 };
@@ -25,6 +25,7 @@ pub(crate) fn seeded(tw: u64) {
     if !filter::conn_matches(scratch) || !filter::owner_matches(&NOBODY) {
         return;
     }
+    let ends = ends::key(scratch) as u16;
     let (conn, entry) = (&scratch.conn, &mut scratch.time_wait);
     *entry = TimeWait {
         cookie: conn.cookie,
@@ -39,7 +40,7 @@ pub(crate) fn seeded(tw: u64) {
         netns: conn.netns,
         substate: sock::substate(tw),
         flags: exit_flags::SEEDED,
-        spare: 0,
+        ends,
     };
     let entry: &TimeWait = entry;
     match TIME_WAITS.insert(tw, entry, u64::from(BPF_NOEXIST)) {

@@ -3,19 +3,20 @@
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use tw_trace_common::{
     counter::Counter,
-    event::{Kind, NOBODY, NONE_NS, Owner, State},
+    event::{Kind, NONE_NS, Owner, State},
     state::TcpState,
 };
 
 use crate::{
     count::count,
-    emit, filter, globals,
-    maps::{CPU, Place, Scratch, Socket},
+    emit, ends, filter, globals,
+    hook::alone::alone,
+    maps::{CLOSERS, CPU, Place, Scratch, Socket},
     sock::{self, Memory},
     sockets, words,
 };
 
-const IPPROTO_TCP: u16 = 6;
+pub(crate) const IPPROTO_TCP: u16 = 6;
 const CLOSE: u8 = TcpState::Close as u8;
 const LISTEN: u8 = TcpState::Listen as u8;
 const SYN_SENT: u8 = TcpState::SynSent as u8;
@@ -27,6 +28,14 @@ const LAST_ACK: u8 = TcpState::LastAck as u8;
 /// (net/ipv4/tcp.c, net/ipv4/af_inet.c; 5.10 – 7.3), which all fire
 /// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`.
 ///
+/// `entering` takes the state that the socket is still in from the socket, as those functions do.
+#[inline(always)]
+pub(crate) fn entering<M: Memory>(sk: u64, new: u8, cookie: impl FnOnce() -> u64) {
+    let old = sock::state::<M>(sk);
+    let is_child = old == LISTEN && new == SYN_RECV;
+    state_changed::<M>(sk, old, new, if is_child { 0 } else { cookie() });
+}
+
 /// `cookie` is zero for the child of a listener (LISTEN → SYN_RECV): `inet_csk_clone_lock` gives the child its
 /// own cookie only after it has set the state.
 #[inline(always)]
@@ -38,15 +47,7 @@ pub(crate) fn state_changed<M: Memory>(sk: u64, old: u8, new: u8, cookie: u64) {
         // Without state records, only the closing process is wanted.
         return;
     }
-    let Some(cpu) = CPU.get_ptr_mut(0) else { return };
-    // SAFETY: a map value of this CPU, and an aligned word of it.
-    if unsafe { core::ptr::replace(&raw mut (*cpu).telling_state, 1) } != 0 {
-        count(Counter::Recursion);
-        return;
-    }
-    tell::<M>(sk, old, new, cookie);
-    // SAFETY: as above.
-    unsafe { (*cpu).telling_state = 0 };
+    alone(|| tell::<M>(sk, old, new, cookie));
 }
 
 #[inline(always)]
@@ -64,10 +65,15 @@ fn tell<M: Memory>(sk: u64, old: u8, new: u8, cookie: u64) {
     }
     // SAFETY: takes no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
-    let seen = follow(sk, old, new, cookie, now);
+    let key = if globals::keyless() { sockets::address(sk, scratch) } else { cookie };
+    let seen = follow(sk, old, new, key, now);
+    if globals::keyless() && new == FIN_WAIT1 {
+        let (closer, owner) = (ends::key(scratch), seen.owner);
+        let _ = CLOSERS.insert(closer, owner, 0);
+    }
     report(scratch, &seen, old, new, now);
     if let (CLOSE, Some(entry)) = (new, seen.entry) {
-        sockets::remove(cookie, entry);
+        sockets::remove(key, entry);
     }
 }
 
@@ -98,24 +104,26 @@ struct Seen {
 
 /// Keeps the socket's entry up to date.
 #[inline(always)]
-fn follow(sk: u64, old: u8, new: u8, cookie: u64, now: u64) -> Seen {
-    if cookie == 0 {
+fn follow(sk: u64, old: u8, new: u8, key: u64, now: u64) -> Seen {
+    if key == 0 {
         remember_child(sk, now);
-        return Seen { since: 0, owner: &NOBODY_KNOWN, entry: None };
+        return Seen { since: 0, owner: &sockets::NOBODY_KNOWN, entry: None };
     }
-    let child_since = if old == SYN_RECV { child_since(sk) } else { 0 };
+    let child_since = if old == SYN_RECV && !globals::keyless() { child_since(sk) } else { 0 };
     // A socket that was closed, or a child until now, is not among the old ones: no need to look for it there.
     let is_new = old == CLOSE || child_since != 0;
-    let found = if is_new { sockets::in_place(cookie) } else { sockets::find(cookie) };
-    let Some(entry) = found.or_else(|| if new == CLOSE { None } else { sockets::insert(cookie) }) else {
-        return Seen { since: child_since, owner: &NOBODY_KNOWN, entry: None };
+    let found = if is_new { sockets::in_place(key) } else { sockets::find(key) };
+    let Some(entry) = found.or_else(|| if new == CLOSE { None } else { sockets::insert(key) }) else {
+        return Seen { since: child_since, owner: &sockets::NOBODY_KNOWN, entry: None };
     };
     // SAFETY: a map value; the socket lock serialises state changes of one socket.
     let socket = unsafe { &mut *entry };
+    let is_born = globals::keyless() && old == LISTEN && new == SYN_RECV;
     let since = match found {
-        Some(_) if socket.state == old => socket.since_ns,
-        Some(_) => 0,
-        None => {
+        Some(_) if socket.state == old && !is_born => socket.since_ns,
+        Some(_) if !globals::keyless() => 0,
+        // New, or left behind by another socket at this address, whose CLOSE was missed.
+        _ => {
             words::zero(&mut socket.owner);
             child_since
         }
@@ -127,9 +135,6 @@ fn follow(sk: u64, old: u8, new: u8, cookie: u64, now: u64) -> Seen {
     }
     Seen { since, owner: &socket.owner, entry: Some(entry) }
 }
-
-/// In read-only data, to be pointed at.
-static NOBODY_KNOWN: Owner = NOBODY;
 
 /// Whether the kernel makes the change to `new` in the context of the process that asked for it: connect(),
 /// listen(), close() or shutdown(), exit. FIN_WAIT1 and LAST_ACK are only set by `tcp_close_state`.

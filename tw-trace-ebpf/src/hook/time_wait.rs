@@ -13,9 +13,9 @@ use tw_trace_common::{
 
 use crate::{
     count::{book, count},
-    emit, filter, globals,
-    hook::dated::Dated,
-    maps::{Place, Scratch, TIME_WAITS, cell, set_cell},
+    emit, ends, filter, globals,
+    hook::{dated::Dated, segment},
+    maps::{CLOSERS, Place, Scratch, TIME_WAITS, cell, set_cell},
     sock::{self, Memory, Probed},
     sockets, words,
 };
@@ -44,14 +44,29 @@ pub(crate) fn armed<M: Memory>(tw: u64, timer: u64, start: Start) {
     }
     match start {
         Start::First => entered(tw, scratch, &arming),
-        Start::Again if restarted(tw, scratch, &arming) => {}
+        Start::Again if restarted(tw, scratch, &arming, start) => {}
         // There before us and not seeded yet, or there was no room for it.
         Start::Again => unknown(scratch),
     }
 }
 
+/// Whether an entry is that of the socket in the scratch, and not of one whose end was missed. A cookie may have
+/// been given to a socket in between (ss asks for it), so only two of them tell sockets apart.
+#[inline(always)]
+fn is_same(known: &TimeWait, scratch: &Scratch, start: Start) -> bool {
+    if globals::functions() && start == Start::First {
+        return false;
+    }
+    let cookie = scratch.conn.cookie;
+    if known.cookie != 0 && cookie != 0 {
+        known.cookie == cookie
+    } else {
+        known.ends == ends::key(scratch) as u16
+    }
+}
+
 /// Whether a timer is armed for the first time.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Start {
     First,
     Again,
@@ -78,15 +93,12 @@ struct Arming {
 #[inline(always)]
 fn entered(tw: u64, scratch: &mut Scratch, arming: &Arming) {
     let cookie = scratch.conn.cookie;
-    match sockets::find(cookie) {
-        // SAFETY: the full socket is locked by who turns it into a time-wait socket.
-        Some(socket) if cookie != 0 => words::copy(&mut scratch.time_wait.owner, unsafe { &(*socket).owner }),
-        _ => words::zero(&mut scratch.time_wait.owner),
-    }
+    owner(scratch);
     if !filter::conn_matches(scratch) || !filter::owner_matches(&scratch.time_wait.owner) {
         forget(tw);
         return;
     }
+    let ends = ends::key(scratch) as u16;
     let entry = &mut scratch.time_wait;
     entry.cookie = cookie;
     entry.net = scratch.net;
@@ -99,12 +111,13 @@ fn entered(tw: u64, scratch: &mut Scratch, arming: &Arming) {
     entry.netns = scratch.conn.netns;
     entry.substate = arming.substate;
     entry.flags = 0;
+    entry.ends = ends;
     // By reference: a copy would not fit on the stack.
     let scratch: &Scratch = scratch;
     let entry = &scratch.time_wait;
     let tracked = match TIME_WAITS.insert(tw, entry, BPF_NOEXIST.into()) {
         // Not the first arming, but no stack told so.
-        Err(EEXIST) if restarted(tw, scratch, arming) => return,
+        Err(EEXIST) if restarted(tw, scratch, arming, Start::First) => return,
         // Of a socket before it at this address.
         Err(EEXIST) => {
             forget(tw);
@@ -135,13 +148,35 @@ fn forget(tw: u64) {
     }
 }
 
+/// Puts into the scratch who closed the connection, from the full socket.
+#[inline(always)]
+fn owner(scratch: &mut Scratch) {
+    if globals::keyless() {
+        let closer = ends::key(scratch);
+        let Some(owner) = CLOSERS.get_ptr(closer) else {
+            words::zero(&mut scratch.time_wait.owner);
+            return;
+        };
+        // SAFETY: a map value; it is only written again when the connection is made anew.
+        words::copy(&mut scratch.time_wait.owner, unsafe { &*owner });
+        let _ = CLOSERS.remove(closer);
+        return;
+    }
+    let cookie = scratch.conn.cookie;
+    match sockets::find(cookie) {
+        // SAFETY: the full socket is locked by who turns it into a time-wait socket.
+        Some(socket) if cookie != 0 => words::copy(&mut scratch.time_wait.owner, unsafe { &(*socket).owner }),
+        _ => words::zero(&mut scratch.time_wait.owner),
+    }
+}
+
 /// False if the socket is not being followed.
 #[inline(always)]
-fn restarted(tw: u64, scratch: &Scratch, arming: &Arming) -> bool {
+fn restarted(tw: u64, scratch: &Scratch, arming: &Arming, start: Start) -> bool {
     let Some(known) = TIME_WAITS.get_ptr_mut(tw) else { return false };
     // SAFETY: one time-wait socket's timer is armed and ended under its bucket's or base's lock.
-    let (known, conn) = (unsafe { &mut *known }, &scratch.conn);
-    if known.cookie != conn.cookie {
+    let known = unsafe { &mut *known };
+    if !is_same(known, scratch, start) {
         return false;
     }
     let elapsed_ns = if known.armed_ns == 0 { NONE_NS } else { arming.now - known.armed_ns };
@@ -156,19 +191,18 @@ fn restarted(tw: u64, scratch: &Scratch, arming: &Arming) -> bool {
     known.rearms += 1;
     book(known.net, known.netns, |ledger| ledger.rearms += 1);
     if globals::streams(Kind::TwRearm) {
-        // Trace events do not carry the segment; only the FIN shows, by the change of the substate.
-        let cause = if flipped { RearmCause::Fin } else { RearmCause::Unknown };
-        emit::emit(Kind::TwRearm, arming.now, conn, &known.owner, |record: &mut TwRearm| {
+        let cause = if flipped { RearmCause::Fin as u8 } else { segment::cause(tw) };
+        emit::emit(Kind::TwRearm, arming.now, &scratch.conn, &known.owner, |record: &mut TwRearm| {
             record.wheel = arming.wheel;
             record.elapsed_ns = elapsed_ns;
             record.timeout_jiffies = u64::from(arming.timeout);
             record.substate = arming.substate;
-            record.cause = cause as u8;
+            record.cause = cause;
             (record.spare, record.spare2) = (0, 0);
         });
     }
     if flipped {
-        report_enter(conn, &known.owner, arming);
+        report_enter(&scratch.conn, &known.owner, arming);
     }
     true
 }

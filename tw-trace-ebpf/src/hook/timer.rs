@@ -67,7 +67,7 @@ pub(crate) fn fired<M: Memory>(timer: u64, baseclk: u64) {
 
 /// `inet_twsk_deschedule_put`'s callers (net/ipv4, 5.10 – 7.3).
 #[inline(always)]
-fn reason(caller: Option<u64>, substate: u8) -> ExitReason {
+pub(crate) fn reason(caller: Option<u64>, substate: u8) -> ExitReason {
     const CONNECT: u64 = Caller::Connect as u64;
     const STATE_PROCESS: u64 = Caller::StateProcess as u64;
     const RECEIVE: u64 = Caller::Receive as u64;

@@ -109,6 +109,24 @@ fn reuse_and_living_sockets_are_held_against_the_kernel() {
 }
 
 #[test]
+fn overflows_told_one_by_one_are_held_against_the_kernel() {
+    let problems = |watched: bool, booked, passed_over| {
+        let mut end = snapshot(10, 0, 10);
+        end.tcpext.insert(TW_OVERFLOW.to_owned(), 3);
+        let namespace = at_rest(&snapshot(10, 0, 10), &end);
+        let mut totals = totals(Ledger { overflow: booked, ..ledger(10, 0, 0, 0) });
+        totals.watched.overflows = watched;
+        totals.counters[Counter::Recursion as usize] = passed_over;
+        arming(namespace, &totals).problems
+    };
+    assert_eq!(problems(true, 3, 0), [""; 0]);
+    assert_eq!(problems(true, 2, 1), [""; 0]);
+    assert_eq!(problems(false, 0, 0), [""; 0]);
+    let told = problems(true, 2, 0);
+    assert!(told[0].contains("counted 3 connections that skipped TIME_WAIT"), "{told:?}");
+}
+
+#[test]
 fn a_new_namespace_began_at_zero() {
     let end = snapshot(5, 0, 5);
     let namespace = Namespace {
@@ -141,7 +159,7 @@ fn what_cannot_be_compared_is_said() {
     assert!(
         said(read.clone(), &wrong, &Scope::Filtered("--pid 1".into())).contains("only what --pid 1 selects")
     );
-    let watched = Watched { states: true, time_waits: false };
+    let watched = Watched { states: true, time_waits: false, overflows: false };
     let states = KernelTotals { watched, ..wrong.clone() };
     for end in [End::Gone, read.clone()] {
         assert_eq!(

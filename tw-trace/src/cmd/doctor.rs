@@ -34,6 +34,10 @@ pub struct BackendReport {
     /// What is missing, its consequence and the next step.
     pub why_not: Option<String>,
     pub blind_spots: Vec<String>,
+    /// What stands in for what this kernel does not have.
+    pub replaced: Vec<String>,
+    /// What it attaches to see everything: the program, and where.
+    pub programs: Vec<(&'static str, String)>,
 }
 
 /// All that doctor tells.
@@ -77,11 +81,25 @@ impl Report {
 
 impl BackendReport {
     fn new(backend: Backend, plan: Result<Plan, String>) -> Self {
-        let (why_not, blind_spots) = match plan {
-            Ok(plan) => (None, plan.blind_spots),
-            Err(why) => (Some(why), Vec::new()),
-        };
-        Self { name: backend.name(), usable: why_not.is_none(), why_not, blind_spots }
+        let name = backend.name();
+        match plan {
+            Ok(plan) => Self {
+                name,
+                usable: true,
+                why_not: None,
+                programs: plan.programs.iter().map(|one| (one.name, one.attach.to_string())).collect(),
+                blind_spots: plan.blind_spots,
+                replaced: plan.replaced,
+            },
+            Err(why) => Self {
+                name,
+                usable: false,
+                why_not: Some(why),
+                programs: Vec::new(),
+                blind_spots: Vec::new(),
+                replaced: Vec::new(),
+            },
+        }
     }
 }
 

@@ -15,10 +15,10 @@ use crate::{
     filter,
     kernel::{
         cgroup::CgroupPaths,
-        load::{Settings, Sizes},
+        load::{Log, Settings, Sizes},
         netns::{self, Sysctls},
         plan::Wants,
-        prepare::{Prepared, check_btf_file},
+        prepare::{Attempts, Prepared, Resolved, check_btf_file},
         sizing,
         snapshots::NetnsId,
     },
@@ -40,9 +40,9 @@ pub fn trace(args: &TraceArgs, verbose: u8) -> Result<()> {
     check_btf_file(args.run.btf.as_deref())?;
     let prepared = Prepared::read(args.run.btf.as_deref());
     let wants = Wants::kinds(&kinds);
-    let plan = prepared.plan(args.run.backend.forced(), wants)?;
-    let kernel = prepared.resolve(plan)?;
-    let settings = Settings {
+    let mut attempts = Attempts { prepared, forced: args.run.backend.forced(), wants };
+    let max_time_waits = args.sizes.max_time_waits.unwrap_or_else(|| time_waits(netns));
+    let settings = |kernel: &Resolved| Settings {
         offsets: kernel.offsets,
         callers: kernel.callers,
         tw_timer_handler: kernel.tw_timer_handler,
@@ -51,9 +51,10 @@ pub fn trace(args: &TraceArgs, verbose: u8) -> Result<()> {
         filter: filter.filter,
         sizes: Sizes {
             ring: args.sizes.ring_size,
-            time_waits: args.sizes.max_time_waits.unwrap_or_else(|| time_waits(netns)),
+            time_waits: max_time_waits,
             sockets: args.sizes.max_sockets.next_power_of_two(),
         },
+        log: if verbose == 0 { Log::Reason } else { Log::Whole },
     };
     let about = About {
         scope: scope(&filter),
@@ -64,7 +65,7 @@ pub fn trace(args: &TraceArgs, verbose: u8) -> Result<()> {
         summary: if args.output.quiet { Tell::No } else { Tell::Yes },
         steps: if verbose == 0 { Tell::No } else { Tell::Yes },
     };
-    let summary = run(&kernel, &settings, &about, Warning::tell, |stop| sink(stop, args.output.json))?;
+    let summary = run(&mut attempts, settings, &about, Warning::tell, |stop| sink(stop, args.output.json))?;
     warn(&summary);
     Ok(())
 }
@@ -79,7 +80,7 @@ fn warn(summary: &Summary) {
     if sockets > 0 {
         Warning::SocketsLost { count: sockets }.tell();
     }
-    if !summary.balanced {
+    if summary.balanced == Some(false) {
         Warning::Unbalanced { why: summary.unbalanced.join("; ") }.tell();
     }
 }

@@ -118,8 +118,13 @@ impl Collector {
             notes: totals.nonzero(&[CounterKind::Note]),
             records,
             kernel: audit.deltas,
-            balanced: unbalanced.is_empty(),
+            balanced: match (unbalanced.as_slice(), totals.uncovered.as_slice()) {
+                ([], []) => Some(true),
+                ([], _) => None,
+                (_, _) => Some(false),
+            },
             unbalanced,
+            uncovered: totals.uncovered.clone(),
             unaudited: audit.unaudited,
             duration: lifetimes.spread(),
             estimated: self.estimated,
@@ -182,7 +187,7 @@ fn precision(reason: ExitReason) -> u8 {
 /// says nothing: not every backend can see them.
 fn overflow(totals: &KernelTotals, kernel: Option<u64>) -> Option<u64> {
     let made = totals.counter(Counter::MadeTwOverflow);
-    let told = (made > 0).then_some(made);
+    let told = (totals.watched.overflows || made > 0).then(|| totals.sum().overflow.max(made));
     let counted = kernel.filter(|_| !totals.filtered && totals.watched.time_waits);
     told.max(counted)
 }

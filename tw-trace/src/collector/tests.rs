@@ -35,7 +35,7 @@ fn a_run_adds_up() {
         totals.counters[of_kind(record.kind()).0 as usize] += 1;
     }
     let summary = collector.finish(&totals, Audit::default());
-    assert!(summary.balanced, "{:?}", summary.unbalanced);
+    assert_eq!(summary.balanced, Some(true), "{:?}", summary.unbalanced);
     assert_eq!(
         summary.duration.map(|d| (d.count, d.min_ns, d.max_ns)),
         Some((1, 61_923_000_000, 61_923_000_000))
@@ -55,7 +55,7 @@ fn losses_that_were_counted_add_up_but_are_told() {
     totals.counters[Counter::ExitMissed as usize] = 1;
     totals.counters[Counter::HiddenRearm as usize] = 9;
     let summary = collector.finish(&totals, Audit::default());
-    assert!(summary.balanced, "{:?}", summary.unbalanced);
+    assert_eq!(summary.balanced, Some(true), "{:?}", summary.unbalanced);
     assert_eq!((summary.lost, summary.sockets.map(|sockets| sockets.lost)), (515, Some(3)));
     assert_eq!(
         summary.lost_by,
@@ -68,7 +68,7 @@ fn losses_that_were_counted_add_up_but_are_told() {
 fn an_audit_problem_unbalances() {
     let audit = Audit { problems: vec!["a problem".into()], ..Audit::default() };
     let summary = Collector::new(TICK_NS).finish(&KernelTotals::default(), audit);
-    assert!(!summary.balanced);
+    assert_eq!(summary.balanced, Some(false));
     assert_eq!(summary.unbalanced, ["a problem"]);
 }
 
@@ -131,10 +131,13 @@ fn what_was_not_watched_is_not_told_and_unbalances_nothing() {
     };
     let states = finish(&[Kind::State]);
     assert_eq!((states.states, states.sockets, states.exited), (Some(0), None, None));
-    assert_eq!((states.rearms, states.overflow, states.balanced), (None, None, true));
+    assert_eq!((states.rearms, states.overflow, states.balanced), (None, None, Some(true)));
     let time_waits = finish(&[Kind::TwExit, Kind::TwEnter]);
     assert_eq!((time_waits.states, time_waits.rearms, time_waits.overflow), (None, Some(0), Some(3)));
-    assert_eq!((time_waits.sockets.map(|sockets| sockets.entered), time_waits.balanced), (Some(7), false));
+    assert_eq!(
+        (time_waits.sockets.map(|sockets| sockets.entered), time_waits.balanced),
+        (Some(7), Some(false))
+    );
     assert_eq!(Watched::streaming(u16::MAX), Watched::default());
 }
 
@@ -149,6 +152,30 @@ fn overflows_are_not_known_behind_filters_nor_without_the_kernels_counter() {
     assert_eq!(overflow(Some(9), true, 0), None);
     assert_eq!(overflow(Some(9), true, 2), Some(2));
     assert_eq!(overflow(None, false, 0), None);
+}
+
+#[test]
+fn overflows_that_are_watched_are_known_behind_filters_and_not_counted_twice() {
+    let overflow = |kernel, filtered, booked| {
+        let watched = Watched { overflows: true, ..Watched::default() };
+        let mut totals = KernelTotals { filtered, watched, ..KernelTotals::default() };
+        totals.ledgers.insert(1, Ledger { overflow: booked, ..Ledger::ZERO });
+        totals.counters[Counter::MadeTwOverflow as usize] = booked;
+        Collector::new(TICK_NS).finish(&totals, Audit { overflow: kernel, ..Audit::default() }).overflow
+    };
+    assert_eq!(overflow(Some(9), true, 0), Some(0));
+    assert_eq!(overflow(Some(9), true, 2), Some(2));
+    assert_eq!(overflow(Some(9), false, 9), Some(9));
+    assert_eq!(overflow(None, false, 3), Some(3));
+}
+
+#[test]
+fn what_nobody_watched_is_not_claimed_to_add_up() {
+    let totals = KernelTotals { uncovered: vec!["x() is gone".into()], ..KernelTotals::default() };
+    let summary = Collector::new(TICK_NS).finish(&totals, Audit::default());
+    assert_eq!((summary.balanced, summary.uncovered.len()), (None, 1));
+    let audit = Audit { problems: vec!["a problem".into()], ..Audit::default() };
+    assert_eq!(Collector::new(TICK_NS).finish(&totals, audit).balanced, Some(false));
 }
 
 /// A random run that adds up.
@@ -204,7 +231,8 @@ fn random_runs_add_up_and_one_off_anywhere_does_not() {
             let mut ledger = wrong.ledgers[&1];
             falsify(&mut wrong, &mut ledger);
             wrong.ledgers.insert(1, ledger);
-            assert!(!collector.finish(&wrong, Audit::default()).balanced, "falsification {index}");
+            let balanced = collector.finish(&wrong, Audit::default()).balanced;
+            assert_eq!(balanced, Some(false), "falsification {index}");
         }
     }
 }

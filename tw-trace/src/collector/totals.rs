@@ -20,6 +20,8 @@ pub struct KernelTotals {
     /// Filters were on: the figures are those of the sockets they select.
     pub filtered: bool,
     pub watched: Watched,
+    /// What nobody watched and nothing counted, though the run is about it.
+    pub uncovered: Vec<String>,
     /// CLOCK_MONOTONIC when the first program was attached.
     pub from_mono_ns: u64,
     /// CLOCK_MONOTONIC when the last one was detached.
@@ -33,18 +35,24 @@ pub struct Watched {
     pub states: bool,
     /// Beginnings, re-arms and ends of time-wait sockets.
     pub time_waits: bool,
+    /// Connections that skip TIME_WAIT, one by one.
+    pub overflows: bool,
 }
 
 impl Default for Watched {
     fn default() -> Self {
-        Self { states: true, time_waits: true }
+        Self { states: true, time_waits: true, overflows: false }
     }
 }
 
 impl Watched {
-    /// What a run watches that streams these kinds of record (a mask of [`Kind::bit`]).
+    /// What a run watches that streams these kinds of record (a mask of [`Kind::bit`]) on any kernel.
     pub fn streaming(kinds: u16) -> Self {
-        Self { states: kinds & Kind::State.bit() != 0, time_waits: kinds & !Kind::State.bit() != 0 }
+        Self {
+            states: kinds & Kind::State.bit() != 0,
+            time_waits: kinds & !Kind::State.bit() != 0,
+            overflows: false,
+        }
     }
 }
 

@@ -55,6 +55,9 @@ pub const FUNCTIONS: &[&str] = &[
     "calc_wheel_index",
 ];
 
+/// What BPF trampolines hang on ftrace with, by version; looked for in kallsyms too.
+pub const FTRACE_DIRECT: &[&str] = &["register_ftrace_direct", "update_ftrace_direct_add"];
+
 /// One function of [`FUNCTIONS`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Function {
@@ -81,6 +84,8 @@ pub struct BtfFacts {
     pub ftrace_direct: bool,
     /// CONFIG_KPROBES.
     pub kprobes: bool,
+    /// Tracing programs may ask for a socket's cookie (5.12).
+    pub cookies: bool,
 }
 
 impl BtfFacts {
@@ -92,9 +97,9 @@ impl BtfFacts {
             ring_buffer: btf.type_size("bpf_ringbuf").is_some(),
             iter_tcp: btf.has_function("bpf_iter_tcp"),
             tw_kill: btf.offset_of("inet_timewait_sock", "tw_kill").is_ok(),
-            ftrace_direct: btf.has_function("register_ftrace_direct")
-                || btf.has_function("update_ftrace_direct_add"),
+            ftrace_direct: FTRACE_DIRECT.iter().any(|name| btf.has_function(name)),
             kprobes: btf.has_function("register_kprobe"),
+            cookies: btf.has_function("bpf_get_socket_ptr_cookie"),
         }
     }
 }
@@ -108,6 +113,17 @@ pub struct Facts {
     pub symbols: Told<BTreeMap<&'static str, bool>>,
     /// Whether kallsyms tells addresses to this process.
     pub addresses: Told<bool>,
+    /// What the kernel turned down when it was tried.
+    pub refused: Refused,
+}
+
+/// What the kernel turned down when it was tried, with its answer: only then is it known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// By name of the program.
+    pub programs: BTreeMap<&'static str, String>,
+    /// By name of the backend: the kernel attaches no program of this kind.
+    pub backends: BTreeMap<&'static str, String>,
 }
 
 impl Facts {
@@ -115,7 +131,10 @@ impl Facts {
     pub fn gather(btf_file: Option<&Path>) -> Self {
         let bytes = read_btf(btf_file);
         let symbols = match File::open("/proc/kallsyms") {
-            Ok(file) => kallsyms::find(BufReader::with_capacity(1 << 16, file), FUNCTIONS),
+            Ok(file) => {
+                let wanted = [FUNCTIONS, FTRACE_DIRECT].concat();
+                kallsyms::find(BufReader::with_capacity(1 << 16, file), &wanted)
+            }
             Err(error) => Err(KallsymsError::Read(error)),
         };
         Self::from_parts(System::read(), bytes.as_deref(), &symbols)
@@ -132,7 +151,9 @@ impl Facts {
             Ok(Err(error)) => Err(Untold(error.to_string())),
             Err(untold) => Err(untold.clone()),
         };
-        let present = |has: &dyn Fn(&str) -> bool| FUNCTIONS.iter().map(|name| (*name, has(name))).collect();
+        let present = |has: &dyn Fn(&str) -> bool| {
+            FUNCTIONS.iter().chain(FTRACE_DIRECT).map(|name| (*name, has(name))).collect()
+        };
         let (symbols, addresses) = match symbols {
             Ok(symbols) => (Ok(present(&|name| symbols.get(name).is_some())), Ok(true)),
             Err(KallsymsError::Restricted { names }) => {
@@ -142,7 +163,13 @@ impl Facts {
                 (Err(Untold(error.to_string())), Err(Untold(error.to_string())))
             }
         };
-        Self { system, btf, symbols, addresses }
+        Self { system, btf, symbols, addresses, refused: Refused::default() }
+    }
+
+    /// Whether kallsyms has any of these.
+    fn symbol_of_any(&self, names: &[&str]) -> bool {
+        let has = |symbols: &BTreeMap<&str, bool>, name: &str| symbols.get(name).copied().unwrap_or(false);
+        self.symbols.as_ref().is_ok_and(|symbols| names.iter().any(|name| has(symbols, name)))
     }
 
     /// BTF and kallsyms on one function.

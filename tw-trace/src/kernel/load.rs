@@ -1,21 +1,17 @@
 //! The aya calls: load the object with this kernel's facts in it, attach the plan, detach.
 
 use anyhow::{Context as _, Result, bail};
-use aya::{
-    Btf, Ebpf, EbpfLoader, Pod, VerifierLogLevel,
-    maps::Map,
-    programs::{BtfTracePoint, Iter, ProgramError, tp_btf::BtfTracePointLinkId},
-    util::nr_cpus,
-};
+use aya::{Btf, Ebpf, EbpfLoader, Pod, VerifierLogLevel, maps::Map, util::nr_cpus};
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use tw_trace_common::{
-    config::{CALLER_RANGES, CallerRange, Config, Filter, RINGS},
+    config::{CALLER_RANGES, CallerRange, Config, Filter, RINGS, mode_bits},
     fields::{ABSENT, COMMON_BYTES, FIELDS, Offsets},
 };
 
 use super::{
     clock,
     plan::{Attach, Plan, Program, Serves},
+    program::{self, Link},
     sizing,
     tick::Tick,
 };
@@ -37,7 +33,20 @@ pub struct Settings {
     pub stream: u16,
     pub filter: Filter,
     pub sizes: Sizes,
+    pub log: Log,
 }
+
+/// How much the verifier is asked to say of a program that it refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Log {
+    /// The reason.
+    Reason,
+    /// Every instruction on the way to it.
+    Whole,
+}
+
+/// Calls of `inet_twsk_alloc` under way at once: one or two a CPU, and some that were preempted.
+const ALLOCATIONS: u32 = 4096;
 
 /// Room in the maps.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +74,7 @@ unsafe impl<T: Copy + 'static> Pod for Global<T> {}
 /// The loaded object; dropping it detaches everything.
 pub struct Loaded {
     pub(super) ebpf: Ebpf,
-    attached: Vec<(&'static str, BtfTracePointLinkId)>,
+    attached: Vec<(&'static Program, Link)>,
     /// By how much the due times of jiffies may be told late, and so lateness too short.
     pub clock_error_ns: u64,
 }
@@ -83,33 +92,36 @@ pub fn load(plan: &Plan, btf: &Btf, settings: &Settings) -> Result<Loaded> {
         tw_timer_handler: settings.tw_timer_handler,
         filter: settings.filter,
         stream: settings.stream,
-        ring_mask: rings.used as u16 - 1,
+        mode: plan.mode(),
         socket_mask: settings.sizes.sockets - 1,
+        ring_mask: rings.used as u32 - 1,
+        spare: 0,
     });
+    let log_level = match settings.log {
+        Log::Reason => VerifierLogLevel::DISABLE,
+        Log::Whole => VerifierLogLevel::VERBOSE,
+    };
+    let keyless = plan.mode() & mode_bits::KEYLESS != 0;
+    let stashes = plan.uses(Attach::ReturnProbe("inet_twsk_alloc"));
     let mut loader = EbpfLoader::new();
     for (index, name) in RING_MAPS.iter().enumerate() {
         loader.map_max_entries(name, if index < rings.used { rings.bytes } else { rings.least });
     }
     let mut ebpf = loader
         .btf(Some(btf))
-        .verifier_log_level(VerifierLogLevel::DISABLE | VerifierLogLevel::STATS)
+        .verifier_log_level(log_level | VerifierLogLevel::STATS)
         .override_global("OFFSETS", &offsets, true)
         .override_global("CONFIG", &config, true)
         .override_global("CALLERS", &callers[..], true)
         .map_max_entries("TIME_WAITS", settings.sizes.time_waits)
         .map_max_entries("SOCKETS", settings.sizes.sockets)
+        .map_max_entries("CLOSERS", if keyless { settings.sizes.sockets } else { 1 })
+        .map_max_entries("ALLOCATIONS", if stashes { ALLOCATIONS } else { 1 })
         .load(OBJECT)
         .context("loading the eBPF object")?;
     let clock_error_ns = clock::calibrate(&mut ebpf, settings.tick)?;
     for row in &plan.programs {
-        let program = ebpf
-            .program_mut(row.name)
-            .with_context(|| format!("the eBPF object has no program {}", row.name))?;
-        match row.attach {
-            Attach::TraceEvent(event) => <&mut BtfTracePoint>::try_from(program)?.load(event, btf),
-            Attach::Iterator(target) => <&mut Iter>::try_from(program)?.load(target, btf),
-        }
-        .map_err(|error| refused(row.name, error))?;
+        program::load(&mut ebpf, row, btf)?;
     }
     Ok(Loaded { ebpf, attached: Vec::new(), clock_error_ns })
 }
@@ -135,34 +147,11 @@ fn check_reach(offsets: &Offsets) -> Result<()> {
     Ok(())
 }
 
-/// A refusal by the verifier, with the end of its log, where the reason stands.
-fn refused(name: &str, error: ProgramError) -> anyhow::Error {
-    const LINES: usize = 12;
-    let ProgramError::LoadError { io_error, verifier_log } = &error else {
-        return anyhow::Error::new(error).context(format!("loading the program {name}"));
-    };
-    let log = verifier_log.to_string();
-    let lines: Vec<_> = log.lines().filter(|line| !line.trim().is_empty()).collect();
-    let tail = lines[lines.len().saturating_sub(LINES)..].join("\n  ");
-    anyhow::anyhow!(
-        "the kernel refused the program {name}: {io_error}; nothing was attached. The end of the verifier's log:\n  {tail}"
-    )
-}
-
 impl Loaded {
     /// Attaches one program of the plan.
     fn attach_one(&mut self, row: &'static Program) -> Result<()> {
-        let program = self.ebpf.program_mut(row.name).context("a loaded program is gone")?;
-        match row.attach {
-            Attach::TraceEvent(event) => {
-                let program: &mut BtfTracePoint = program.try_into()?;
-                let link = program
-                    .attach()
-                    .with_context(|| format!("attaching {} to the trace event {event}", row.name))?;
-                self.attached.push((row.name, link));
-            }
-            // Opened by the seeding, once per network namespace.
-            Attach::Iterator(_) => {}
+        if let Some(link) = program::attach(&mut self.ebpf, row)? {
+            self.attached.push((row, link));
         }
         Ok(())
     }
@@ -174,8 +163,7 @@ impl Loaded {
 
     /// Attaches only the program that sees timers being armed, for as long as `task` takes.
     pub fn with_armings(&mut self, plan: &Plan, task: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
-        let armings = plan.programs.iter().find(|row| row.serves.contains(&Serves::Armings));
-        let Some(row) = armings else { return Ok(()) };
+        let Some(row) = plan.program(Serves::Armings) else { return Ok(()) };
         self.attach_one(row)?;
         let result = task(self);
         self.detach()?;
@@ -184,10 +172,8 @@ impl Loaded {
 
     /// Takes every program off its hook, beginnings before ends; programs and maps stay, to be read.
     pub fn detach(&mut self) -> Result<()> {
-        for (name, link) in self.attached.drain(..).rev() {
-            let program: &mut BtfTracePoint =
-                self.ebpf.program_mut(name).context("a loaded program is gone")?.try_into()?;
-            program.detach(link).with_context(|| format!("detaching {name}"))?;
+        for (row, link) in self.attached.drain(..).rev() {
+            link.detach(&mut self.ebpf, row).with_context(|| format!("detaching {}", row.name))?;
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ pub mod netns;
 pub mod offsets;
 pub mod plan;
 pub mod prepare;
+pub mod program;
 pub mod seed;
 pub mod sizing;
 pub mod snapshots;

@@ -1,11 +1,16 @@
-//! THE table of programs: what each attaches to per backend, what it serves, what is lost without it.
-//! The choice among them is pure and goes by what the kernel has, never by its version.
+//! Which programs a view attaches on this kernel. The choice is pure and goes by what the kernel has, never by its
+//! version; `table` holds what there is to choose from.
 
 use std::fmt;
 
-use tw_trace_common::event::Kind;
+use tw_trace_common::{config::mode_bits, event::Kind};
 
 use super::facts::Facts;
+use table::{TASKS, Way};
+
+mod table;
+#[cfg(test)]
+pub(crate) mod tests;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
@@ -38,20 +43,51 @@ impl fmt::Display for Backend {
 pub enum Attach {
     /// A BTF trace event (`tp_btf`).
     TraceEvent(&'static str),
+    /// The entry of a function, through a trampoline (`fentry`).
+    Entry(&'static str),
+    /// Its return (`fexit`).
+    Exit(&'static str),
+    /// The entry of a function, through a breakpoint (`kprobe`).
+    Probe(&'static str),
+    /// Its return (`kretprobe`).
+    ReturnProbe(&'static str),
     /// A BPF iterator, read once per network namespace.
     Iterator(&'static str),
+}
+
+impl Attach {
+    /// The kernel function it hangs on, if it is one.
+    pub const fn function(self) -> Option<&'static str> {
+        match self {
+            Self::Entry(name) | Self::Exit(name) | Self::Probe(name) | Self::ReturnProbe(name) => Some(name),
+            Self::TraceEvent(_) | Self::Iterator(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Attach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TraceEvent(name) => write!(f, "trace event {name}"),
+            Self::Entry(name) | Self::Probe(name) => write!(f, "{name}()"),
+            Self::Exit(name) | Self::ReturnProbe(name) => write!(f, "return of {name}()"),
+            Self::Iterator(name) => write!(f, "iterator over {name} sockets"),
+        }
+    }
 }
 
 /// What a program is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Serves {
-    /// State changes and dwell times.
+    /// State changes and dwell times, and with them the owners of time-wait sockets.
     States,
-    /// Owners of time-wait sockets; the same program as for the states.
-    Owners,
-    /// Entries, re-arms and ends of time-wait sockets.
-    TimeWaits,
-    /// How long TIME_WAIT is: the program that sees timers being armed.
+    /// Re-arms and ends of time-wait sockets.
+    Ends,
+    /// What restarted a clock.
+    Causes,
+    /// Connections that skip TIME_WAIT.
+    Overflows,
+    /// Timers being armed: beginnings, and how long TIME_WAIT is.
     Armings,
     /// Sockets that were in TIME_WAIT before the start.
     Seeds,
@@ -62,61 +98,27 @@ pub enum Serves {
 pub struct Program {
     /// As in the object.
     pub name: &'static str,
-    pub backend: Backend,
     pub attach: Attach,
-    pub serves: &'static [Serves],
-    pub without: &'static str,
+    pub params: Params,
 }
 
-/// In the order of attaching: ends are watched before beginnings, so that nothing begins unwatched.
-pub const PROGRAMS: &[Program] = &[
-    Program {
-        name: "tp_inet_sock_set_state",
-        backend: Backend::Tracepoint,
-        attach: Attach::TraceEvent("inet_sock_set_state"),
-        serves: &[Serves::States, Serves::Owners],
-        without: "no state changes, no owners",
-    },
-    Program {
-        name: "tp_timer_expire_entry",
-        backend: Backend::Tracepoint,
-        attach: Attach::TraceEvent("timer_expire_entry"),
-        serves: &[Serves::TimeWaits],
-        without: "no expiries",
-    },
-    Program {
-        name: "tp_timer_cancel",
-        backend: Backend::Tracepoint,
-        attach: Attach::TraceEvent("timer_cancel"),
-        serves: &[Serves::TimeWaits],
-        without: "no early ends",
-    },
-    Program {
-        name: "tp_timer_start",
-        backend: Backend::Tracepoint,
-        attach: Attach::TraceEvent("timer_start"),
-        serves: &[Serves::TimeWaits, Serves::Armings],
-        without: "no entries, no re-arms",
-    },
-    Program {
-        name: "iter_tcp",
-        backend: Backend::Tracepoint,
-        attach: Attach::Iterator("tcp"),
-        serves: &[Serves::Seeds],
-        without: "sockets in TIME_WAIT before the start are not told",
-    },
-];
+/// The parameters that the function must have for a program to read them right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Params {
+    /// No function.
+    None,
+    Exactly(u32),
+    /// Those behind are not read.
+    AtLeast(u32),
+}
 
-/// What a backend cannot see on any kernel.
-const fn blind_spots(backend: Backend) -> &'static [&'static str] {
-    match backend {
-        Backend::Fentry | Backend::Kprobe => &[],
-        Backend::Tracepoint => &[
-            "a re-arm into the same wheel slot fires no timer event: it is found at the exit, where the timer's \
-             expiry has moved, and dated to a jiffy",
-            "the cause of a re-arm is told for a FIN in FIN_WAIT2 only: trace events do not carry the segment",
-            "connections that skip TIME_WAIT (tw_overflow) are counted from TcpExt, not told one by one",
-        ],
+impl Params {
+    pub const fn fit(self, found: u32) -> bool {
+        match self {
+            Self::None => true,
+            Self::Exactly(wanted) => found == wanted,
+            Self::AtLeast(wanted) => found >= wanted,
+        }
     }
 }
 
@@ -138,11 +140,13 @@ impl Wants {
         self.0 & !Kind::State.bit() != 0
     }
 
-    fn needs(self, serves: &[Serves]) -> bool {
-        serves.iter().any(|serves| match serves {
-            Serves::States => self.states(),
-            Serves::Owners | Serves::TimeWaits | Serves::Armings | Serves::Seeds => self.time_waits(),
-        })
+    fn needs(self, serves: Serves) -> bool {
+        match serves {
+            Serves::States => self.0 != 0,
+            Serves::Ends | Serves::Armings | Serves::Seeds => self.time_waits(),
+            Serves::Causes => self.0 & Kind::TwRearm.bit() != 0,
+            Serves::Overflows => self.0 & Kind::TwOverflow.bit() != 0,
+        }
     }
 }
 
@@ -150,8 +154,40 @@ impl Wants {
 #[derive(Debug)]
 pub struct Plan {
     pub backend: Backend,
+    /// In the order of attaching: ends are watched before beginnings, so that nothing begins unwatched.
     pub programs: Vec<&'static Program>,
+    /// What it cannot see, one sentence each.
     pub blind_spots: Vec<String>,
+    /// What stands in for what this kernel does not have, one sentence each.
+    pub replaced: Vec<String>,
+    /// Those of the blind spots for which nobody counts what is missed: nothing can be claimed to add up.
+    pub uncovered: Vec<String>,
+    serves: Vec<(Serves, &'static Way)>,
+    keyless: bool,
+}
+
+impl Plan {
+    /// The program that serves this, where one does.
+    pub fn program(&self, serves: Serves) -> Option<&'static Program> {
+        self.way(serves)?.programs.first()
+    }
+
+    fn way(&self, serves: Serves) -> Option<&'static Way> {
+        self.serves.iter().find(|(task, _)| *task == serves).map(|(_, way)| *way)
+    }
+
+    /// Bits of `mode_bits`: how the programs of this plan work together.
+    pub fn mode(&self) -> u16 {
+        let by_function = |way: &Way| way.programs.iter().any(|program| program.attach.function().is_some());
+        let functions = self.way(Serves::Ends).is_some_and(by_function);
+        (if self.keyless { mode_bits::KEYLESS } else { 0 })
+            | (if functions { mode_bits::FUNCTIONS } else { 0 })
+    }
+
+    /// Whether any of its programs is at this place.
+    pub fn uses(&self, wanted: Attach) -> bool {
+        self.programs.iter().any(|program| program.attach == wanted)
+    }
 }
 
 /// Why a backend cannot do the work here: what is missing, with its consequence and the next step.
@@ -171,15 +207,7 @@ impl std::error::Error for Refusal {}
 
 /// The plan of one backend.
 pub fn plan(backend: Backend, facts: &Facts, wants: Wants) -> Result<Plan, Refusal> {
-    let rows: Vec<_> =
-        PROGRAMS.iter().filter(|row| row.backend == backend && wants.needs(row.serves)).collect();
     let mut reasons = facts.missing_for(backend);
-    if rows.is_empty() {
-        reasons.insert(
-            0,
-            "this version of tw-trace has no programs for it yet; use --backend tracepoint".to_owned(),
-        );
-    }
     if backend == Backend::Tracepoint && wants.0 == Kind::TwOverflow.bit() {
         reasons.push(
             "connections that skip TIME_WAIT cannot be told one by one from trace events, so nothing would be told; \
@@ -187,23 +215,87 @@ pub fn plan(backend: Backend, facts: &Facts, wants: Wants) -> Result<Plan, Refus
                 .to_owned(),
         );
     }
-    let mut blind_spots: Vec<String> = blind_spots(backend).iter().map(|&spot| spot.to_owned()).collect();
-    let mut programs = Vec::new();
-    for row in rows {
-        match row.attach {
-            Attach::TraceEvent(event) if !facts.has_trace_event(event) => {
-                reasons.push(format!("the kernel has no BTF trace event {event} ({})", row.without));
+    let mut plan = Plan {
+        backend,
+        programs: Vec::new(),
+        blind_spots: Vec::new(),
+        replaced: Vec::new(),
+        uncovered: Vec::new(),
+        serves: Vec::new(),
+        keyless: !facts.has_cookies(),
+    };
+    for task in TASKS.iter().filter(|task| wants.needs(task.serves)) {
+        plan.choose(task, facts, &mut reasons);
+    }
+    plan.look_for_cookies(facts);
+    let functions = plan.programs.iter().any(|program| program.attach.function().is_some());
+    if backend != Backend::Tracepoint && !functions && reasons.is_empty() {
+        reasons.push(format!(
+            "no function that it would watch can be watched ({}); use --backend tracepoint",
+            plan.replaced.join("; ")
+        ));
+    }
+    if reasons.is_empty() { Ok(plan) } else { Err(Refusal { backend, reasons }) }
+}
+
+impl Plan {
+    /// Takes the first way in which this kernel can do the task; says what the ways before it lacked.
+    fn choose(&mut self, task: &'static table::Task, facts: &Facts, reasons: &mut Vec<String>) {
+        let mut lacking: Vec<String> = Vec::new();
+        let ways = task.ways.iter().filter(|way| way.backends.contains(&self.backend));
+        for way in ways {
+            let missing: Vec<_> =
+                way.programs.iter().filter_map(|program| facts.missing_for_program(program).err()).collect();
+            if !missing.is_empty() {
+                lacking.extend(missing);
+                continue;
             }
-            Attach::Iterator(target) if !facts.has_iterator(target) => {
-                blind_spots.push(format!("no BPF iterator over {target} sockets: {}", row.without));
+            if !lacking.is_empty() {
+                lacking.dedup();
+                let places: Vec<_> = way.programs.iter().map(|program| program.attach.to_string()).collect();
+                self.replaced.push(format!(
+                    "{}: {}, so told from {}",
+                    task.what,
+                    lacking.join(", "),
+                    places.join(", ")
+                ));
             }
-            Attach::TraceEvent(_) | Attach::Iterator(_) => programs.push(row),
+            self.programs.extend(way.programs);
+            self.serves.push((task.serves, way));
+            self.blind_spots.extend(way.cannot_see.iter().map(|&spot| spot.to_owned()));
+            self.uncovered.extend(way.uncovered.iter().map(|&spot| spot.to_owned()));
+            self.blind_spots.extend(way.uncovered.iter().map(|&spot| spot.to_owned()));
+            return;
+        }
+        lacking.dedup();
+        let why = if lacking.is_empty() { String::new() } else { format!(" ({})", lacking.join(", ")) };
+        match task.without {
+            table::Without::Refuse(consequence) => reasons.push(format!("{consequence}{why}")),
+            table::Without::CannotSee(spot) => self.blind_spots.push(format!("{spot}{why}")),
+            table::Without::Uncovered(spot) => {
+                let spot = format!("{spot}{why}");
+                self.uncovered.push(spot.clone());
+                self.blind_spots.push(spot);
+            }
         }
     }
-    if reasons.is_empty() {
-        Ok(Plan { backend, programs, blind_spots })
-    } else {
-        Err(Refusal { backend, reasons })
+
+    /// Programs that hang on kprobes may not ask for cookies, and those of old kernels may not either.
+    fn look_for_cookies(&mut self, facts: &Facts) {
+        let states = self.way(Serves::States).map(|way| way.programs).unwrap_or_default();
+        let by_kprobe = states.iter().any(|program| matches!(program.attach, Attach::Probe(_)));
+        let why = if by_kprobe {
+            "programs on kprobes may not ask for"
+        } else if !facts.has_cookies() {
+            "this kernel lets no tracing program ask for (Linux 5.12 does)"
+        } else {
+            return;
+        };
+        self.keyless = true;
+        self.blind_spots.push(format!(
+            "socket cookies, which {why}: cookie is null unless somebody else asked for the socket's (as ss does); \
+             sockets are followed by their addresses"
+        ));
     }
 }
 

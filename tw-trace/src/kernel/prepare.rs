@@ -16,9 +16,10 @@ use tw_trace_common::{
 
 use super::{
     callers,
-    facts::{FUNCTIONS, Facts, System, VMLINUX_BTF, read_btf},
+    facts::{FTRACE_DIRECT, FUNCTIONS, Facts, System, VMLINUX_BTF, read_btf},
     kallsyms::{self, KallsymsError},
-    plan::{self, Backend, Plan, Wants},
+    plan::{self, Attach, Backend, Plan, Wants},
+    program::{Extent, Refused},
     tick::Tick,
 };
 use crate::{
@@ -63,13 +64,16 @@ impl Prepared {
         let bytes = read_btf(btf_file);
         let mut wanted = callers::wanted();
         wanted.extend(FUNCTIONS);
+        wanted.extend(FTRACE_DIRECT);
         let symbols = match File::open("/proc/kallsyms") {
             Ok(file) => kallsyms::find(BufReader::with_capacity(1 << 16, file), &wanted),
             Err(error) => Err(KallsymsError::Read(error)),
         };
         let facts = Facts::from_parts(System::read(), bytes.as_deref(), &symbols);
         let (callers, tw_timer_handler) = match &symbols {
-            Ok(symbols) => (callers::resolve(symbols), symbols.get(callers::TIMER_HANDLER).map(|s| s.start)),
+            Ok(symbols) => {
+                (Ok(callers::resolve(symbols)), symbols.get(callers::TIMER_HANDLER).map(|s| s.start))
+            }
             Err(error) => (Err(error.to_string()), None),
         };
         Self { facts, callers, tw_timer_handler, btf_file: btf_file.map(Path::to_owned) }
@@ -86,6 +90,9 @@ impl Prepared {
         if wants.time_waits() {
             let ranges = self.callers.as_ref().map_err(|why| Unable(why.clone()))?;
             self.handler()?;
+            if plan.uses(Attach::TraceEvent("timer_cancel")) && !ranges.undecided.is_empty() {
+                return Err(Unable(ranges.undecided.join("; ")));
+            }
             plan.blind_spots.extend(ranges.blind_spots.iter().cloned());
         }
         Ok(plan)
@@ -123,6 +130,36 @@ impl Prepared {
             tick: *tick,
             counted_at: if facts.tw_kill { CountedAt::Firing } else { CountedAt::Arming },
         })
+    }
+}
+
+/// A choice of programs, made anew each time the kernel refuses one.
+pub struct Attempts {
+    pub prepared: Prepared,
+    pub forced: Option<Backend>,
+    pub wants: Wants,
+}
+
+impl Attempts {
+    /// The best plan with all that was refused left out.
+    pub fn next(&self) -> Result<Resolved> {
+        self.prepared.resolve(self.prepared.plan(self.forced, self.wants)?)
+    }
+
+    /// Takes note of a refusal; the next plan is another one.
+    pub fn refused(&mut self, refused: &Refused) {
+        let facts = &mut self.prepared.facts.refused;
+        match (refused.extent, refused.program.attach) {
+            (Extent::Kind, Attach::Entry(_) | Attach::Exit(_)) => {
+                facts.backends.insert(Backend::Fentry.name(), refused.in_one_line());
+            }
+            (Extent::Kind, Attach::Probe(_) | Attach::ReturnProbe(_)) => {
+                facts.backends.insert(Backend::Kprobe.name(), refused.in_one_line());
+            }
+            (Extent::Kind | Extent::Program, _) => {
+                facts.programs.insert(refused.program.name, refused.in_one_line());
+            }
+        }
     }
 }
 

@@ -157,7 +157,7 @@ impl<W: io::Write, N: CgroupNames> Json<W, N> {
         self.common(Kind::TwOverflow, &r.head, &r.conn, &r.owner);
         let line = &mut self.lines.buffer;
         push_str(line, ",\"limit\":");
-        push_known(line, r.limit, 0);
+        push_known(line, r.limit, NONE_NS);
     }
 }
 

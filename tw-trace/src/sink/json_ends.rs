@@ -20,6 +20,7 @@ pub(super) fn header(line: &mut Vec<u8>, header: &Header) {
     string(line, "backend", &header.backend);
     strings(line, "programs", &header.programs);
     strings(line, "blind_spots", &header.blind_spots);
+    strings(line, "replaced", &header.replaced);
     strings(line, "filters", &header.filters);
     object(line, "sysctls", &header.sysctls, |line, (name, value)| {
         push_json(line, name.as_bytes());
@@ -52,8 +53,16 @@ pub(super) fn summary(line: &mut Vec<u8>, summary: &Summary) {
         line.push(b':');
         line.extend_from_slice(itoa::Buffer::new().format(*delta).as_bytes());
     });
-    push_str(line, if summary.balanced { ",\"balanced\":true" } else { ",\"balanced\":false" });
+    push_str(
+        line,
+        match summary.balanced {
+            Some(true) => ",\"balanced\":true",
+            Some(false) => ",\"balanced\":false",
+            None => ",\"balanced\":null",
+        },
+    );
     strings(line, "unbalanced", &summary.unbalanced);
+    strings(line, "uncovered", &summary.uncovered);
     strings(line, "unaudited", &summary.unaudited);
     durations(line, summary);
 }

@@ -218,7 +218,7 @@ impl<W: io::Write> Text<W> {
         self.begin(Kind::TwOverflow, &r.head, &r.conn);
         let line = &mut self.lines.buffer;
         push_str(line, "TIME_WAIT skipped");
-        if r.limit != 0 {
+        if r.limit != NONE_NS {
             push_str(line, ": tcp_max_tw_buckets is ");
             push_u64(line, r.limit);
         }

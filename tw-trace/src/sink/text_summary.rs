@@ -36,6 +36,9 @@ fn header_text(header: &Header) -> String {
     if !header.filters.is_empty() {
         text += &format!("only {}\n", header.filters.join(" "));
     }
+    for instead in &header.replaced {
+        text += &format!("replaced: {instead}\n");
+    }
     for blind_spot in &header.blind_spots {
         text += &format!("not seen: {blind_spot}\n");
     }
@@ -258,7 +261,12 @@ fn write_verdict(text: &mut String, summary: &Summary, style: Style) -> Result {
     for what in &summary.unaudited {
         writeln!(text, "not checked: {what}")?;
     }
-    if summary.balanced {
+    if summary.balanced.is_none() {
+        let why = summary.uncovered.join("\n                       ");
+        let (on, off) = (style.on(Colour::Bad), style.off());
+        return writeln!(text, "{on}balanced: not claimed – {why}{off}");
+    }
+    if summary.balanced == Some(true) {
         let checked = !summary.kernel.is_empty() && summary.unaudited.is_empty();
         let agree = if checked {
             " and agree with the kernel's own"

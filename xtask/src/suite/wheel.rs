@@ -40,7 +40,9 @@ pub(super) fn problems(exit: &Value, tick_ns: u64, lateness: Lateness) -> Vec<St
     // Between two ticks the clock of jiffies stands still: when armed late in one, up to a tick is missing, and what
     // the tick's interrupt came late itself.
     let told = number("rounding_ns");
-    if !told.is_some_and(|told| (rounding.saturating_sub(tick_ns + PHASE_NS)..=rounding + PHASE_NS).contains(&told)) {
+    if !told.is_some_and(|told| {
+        (rounding.saturating_sub(tick_ns + PHASE_NS)..=rounding + PHASE_NS).contains(&told)
+    }) {
         object(format!("rounding {told:?} ns, the model says {rounding} or up to a tick less"));
     }
     match (number("since_arming_ns"), number("timeout_ns")) {

@@ -1,5 +1,7 @@
 //! Doctor's report as one JSON object. What could not be told is null, and `untold` says why.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 use tw_trace_common::fields::FIELDS;
 
@@ -119,6 +121,8 @@ fn backends(report: &Report) -> Vec<Value> {
             "usable": backend.usable,
             "why_not": backend.why_not,
             "blind_spots": backend.blind_spots,
+            "replaced": backend.replaced,
+            "programs": backend.programs.iter().map(|(name, place)| (*name, place.as_str())).collect::<BTreeMap<_, _>>(),
         })
     };
     report.backends.iter().map(entry).collect()

@@ -117,6 +117,13 @@ fn backends(report: &Report, out: &mut impl Write) -> io::Result<()> {
     for backend in &report.backends {
         let verdict = backend.why_not.as_ref().map_or("usable".to_owned(), |why| format!("no: {why}"));
         row(out, backend.name, verdict)?;
+        let places: Vec<_> = backend.programs.iter().map(|(_, place)| place.as_str()).collect();
+        if !places.is_empty() {
+            row(out, "", format_args!("watches: {}", places.join(", ")))?;
+        }
+        for instead in &backend.replaced {
+            row(out, "", format_args!("instead: {instead}"))?;
+        }
         for spot in &backend.blind_spots {
             row(out, "", format_args!("cannot see: {spot}"))?;
         }

@@ -1,20 +1,79 @@
 //! What each backend needs that this kernel or these privileges lack: the thing, its consequence, the next step.
 
-use super::Facts;
+use super::{FTRACE_DIRECT, Facts};
 use crate::kernel::capability::Capability;
-use crate::kernel::plan::Backend;
+use crate::kernel::plan::{Attach, Backend, Program};
+
+/// Whether a program can do without its function's prototype.
+#[derive(Clone, Copy)]
+enum Prototype {
+    Needed,
+    /// Only held against what is known, where BTF has it.
+    Checked,
+}
 
 impl Facts {
     /// Why `backend` cannot work here; empty when nothing known speaks against it.
     pub fn missing_for(&self, backend: Backend) -> Vec<String> {
         let mut missing = self.missing_privileges();
         missing.extend(self.missing_from_btf());
+        missing.extend(self.missing_addresses());
         missing.extend(match backend {
             Backend::Fentry => self.missing_for_fentry(),
             Backend::Kprobe => self.missing_for_kprobe(),
-            Backend::Tracepoint => self.missing_for_tracepoint(),
+            Backend::Tracepoint => Vec::new(),
         });
+        missing.extend(self.refused.backends.get(backend.name()).cloned());
         missing
+    }
+
+    /// Why a program cannot be attached here.
+    pub fn missing_for_program(&self, program: &Program) -> Result<(), String> {
+        if let Some(why) = self.refused.programs.get(program.name) {
+            return Err(why.clone());
+        }
+        match program.attach {
+            Attach::TraceEvent(event) if !self.has_trace_event(event) => {
+                Err(format!("the kernel has no BTF trace event {event}"))
+            }
+            Attach::Iterator(target) if !self.has_iterator(target) => {
+                Err(format!("the kernel has no BPF iterator over {target} sockets"))
+            }
+            Attach::TraceEvent(_) | Attach::Iterator(_) => Ok(()),
+            Attach::Entry(name) | Attach::Exit(name) => {
+                self.missing_symbol(name)?;
+                self.missing_prototype(program, name, Prototype::Needed)
+            }
+            Attach::Probe(name) | Attach::ReturnProbe(name) => {
+                self.missing_symbol(name)?;
+                self.missing_prototype(program, name, Prototype::Checked)
+            }
+        }
+    }
+
+    /// A function that was inlined or renamed has no symbol of its name.
+    fn missing_symbol(&self, name: &str) -> Result<(), String> {
+        match self.function(name).symbol {
+            Ok(false) => Err(format!("{name}() is not in kallsyms (inlined or renamed)")),
+            Ok(true) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Arguments are read by position, so a function that takes others than those known is left alone.
+    fn missing_prototype(&self, program: &Program, name: &str, prototype: Prototype) -> Result<(), String> {
+        match (self.function(name).params, prototype) {
+            (Ok(Some(params)), _) if !program.params.fit(params) => {
+                Err(format!("{name}() takes {params} parameters, which is not how tw-trace knows it"))
+            }
+            (Ok(None), Prototype::Needed) => Err(format!("{name}() is not in BTF (inlined or renamed)")),
+            (Ok(_) | Err(_), _) => Ok(()),
+        }
+    }
+
+    /// Whether tracing programs may ask for a socket's cookie: the helper's own function for them
+    /// (`bpf_get_socket_ptr_cookie`, 5.12).
+    pub fn has_cookies(&self) -> bool {
+        self.btf.as_ref().is_ok_and(|btf| btf.cookies)
     }
 
     /// Whether BTF programs can be attached to the trace event.
@@ -85,7 +144,8 @@ impl Facts {
         if self.system.function_tracing == Ok(false) {
             missing.push("the kernel refuses function tracing (EPERM): fentry cannot attach".to_owned());
         }
-        if self.btf.as_ref().is_ok_and(|btf| !btf.ftrace_direct) {
+        // BTF of old kernels leaves out what cannot be traced itself; kallsyms does not.
+        if self.btf.as_ref().is_ok_and(|btf| !btf.ftrace_direct) && !self.symbol_of_any(FTRACE_DIRECT) {
             missing.push(
                 "the kernel has no direct function tracing (CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS; \
                  x86-64, aarch64 from 6.4): fentry cannot attach"
@@ -103,7 +163,7 @@ impl Facts {
     }
 
     /// `tw_timer_handler` and the callers that tell reasons are known by their addresses.
-    fn missing_for_tracepoint(&self) -> Vec<String> {
+    fn missing_addresses(&self) -> Vec<String> {
         match &self.addresses {
             Ok(true) => Vec::new(),
             Ok(false) => vec![

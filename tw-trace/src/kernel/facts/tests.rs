@@ -57,18 +57,29 @@ pub(crate) fn able() -> Facts {
     let btf = BtfFacts {
         offsets: Ok(Resolved { offsets: tw_trace_common::fields::Offsets::NONE, absent: Vec::new() }),
         trace_events: TRACE_EVENTS.iter().map(|name| (*name, Some(2))).collect(),
-        functions: FUNCTIONS.iter().map(|name| (*name, Some(1))).collect(),
+        functions: FUNCTIONS.iter().map(|name| (*name, Some(params_of(name)))).collect(),
         ring_buffer: true,
         iter_tcp: true,
         tw_kill: false,
         ftrace_direct: true,
         kprobes: true,
+        cookies: true,
     };
     let mut system = system();
     system.capabilities = Ok(Capabilities { effective: u64::MAX, initial_user_ns: true });
     system.function_tracing = Ok(true);
     let symbols = FUNCTIONS.iter().map(|name| (*name, true)).collect();
-    Facts { system, btf: Ok(btf), symbols: Ok(symbols), addresses: Ok(true) }
+    Facts { system, btf: Ok(btf), symbols: Ok(symbols), addresses: Ok(true), refused: Refused::default() }
+}
+
+/// As in 6.12.
+fn params_of(name: &str) -> u32 {
+    match name {
+        "tcp_set_state" | "inet_sk_set_state" | "inet_sk_state_store" => 2,
+        "__inet_twsk_schedule" | "inet_twsk_alloc" | "tcp_time_wait" => 3,
+        "tcp_timewait_state_process" => 4,
+        _ => 1,
+    }
 }
 
 #[test]
@@ -99,7 +110,7 @@ fn what_is_missing_is_named_with_the_next_step() {
     assert!(missing(rootless, Backend::Fentry).contains("user namespace"));
     let hidden = |facts: &mut Facts| facts.addresses = Ok(false);
     assert!(missing(hidden, Backend::Tracepoint).contains("CAP_SYSLOG"));
-    assert_eq!(missing(hidden, Backend::Fentry), "");
+    assert!(missing(hidden, Backend::Fentry).contains("time-wait timers cannot be told"));
     let locked = |facts: &mut Facts| facts.system.lockdown = Ok("confidentiality".into());
     assert!(missing(locked, Backend::Tracepoint).contains("lockdown"));
     let refused = |facts: &mut Facts| facts.system.function_tracing = Ok(false);

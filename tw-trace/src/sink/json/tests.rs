@@ -85,7 +85,7 @@ fn the_unknown_is_null() {
     assert_eq!((&exit["seeded"], &exit["rearm_hidden"]), (&json!(true), &json!(true)));
     let state = parsed(Record::State(State { dwell_ns: NONE_NS, ..made_up::state() }));
     assert_eq!(state["dwell_ns"], Value::Null);
-    let overflow = parsed(Record::TwOverflow(TwOverflow { limit: 0, ..made_up::overflow() }));
+    let overflow = parsed(Record::TwOverflow(TwOverflow { limit: NONE_NS, ..made_up::overflow() }));
     assert_eq!(overflow["limit"], Value::Null);
 }
 

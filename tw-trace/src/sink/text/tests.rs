@@ -160,9 +160,16 @@ fn the_account_reads_as_stored() {
 }
 
 #[test]
+fn what_cannot_be_claimed_is_not() {
+    let summary = Summary { uncovered: vec!["LISTEN is not told".into()], ..Summary::default() };
+    let text = text_summary::summary(&summary, Style::Plain);
+    assert!(text.ends_with("balanced: not claimed – LISTEN is not told\n"), "{text}");
+}
+
+#[test]
 fn what_does_not_add_up_is_last_and_says_why() {
     let summary =
-        Summary { balanced: false, unbalanced: vec!["one".into(), "two".into()], ..Summary::default() };
+        Summary { balanced: Some(false), unbalanced: vec!["one".into(), "two".into()], ..Summary::default() };
     let text = text_summary::summary(&summary, Style::Colour);
     assert!(text.ends_with("\x1b[1;31mbalanced: NO – one\n              two\x1b[0m\n"), "{text}");
 }

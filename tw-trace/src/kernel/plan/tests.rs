@@ -1,0 +1,198 @@
+//! The choice on made-up kernels: whatever is taken away, something takes over or it is said.
+
+use super::*;
+use crate::kernel::facts::tests::able;
+
+const EVERYTHING: Wants = Wants(u16::MAX);
+
+fn names(plan: &Plan) -> Vec<&'static str> {
+    plan.programs.iter().map(|program| program.name).collect()
+}
+
+/// A kernel that has this function neither in BTF nor in kallsyms.
+fn without(name: &str) -> Facts {
+    let mut facts = able();
+    if let Ok(btf) = &mut facts.btf {
+        *btf.functions.get_mut(name).unwrap() = None;
+    }
+    if let Ok(symbols) = &mut facts.symbols {
+        *symbols.get_mut(name).unwrap() = false;
+    }
+    facts
+}
+
+fn without_trace_event(facts: &mut Facts, name: &str) {
+    if let Ok(btf) = &mut facts.btf {
+        *btf.trace_events.get_mut(name).unwrap() = None;
+    }
+}
+
+#[test]
+fn everything_there_means_nothing_replaced() {
+    for backend in Backend::ALL {
+        let plan = plan(backend, &able(), EVERYTHING).unwrap();
+        assert_eq!((plan.replaced.as_slice(), plan.uncovered.as_slice()), (&[][..], &[][..]), "{backend}");
+        assert!(names(&plan).contains(&"tp_timer_start") && names(&plan).contains(&"iter_tcp"));
+    }
+    let fentry = plan(Backend::Fentry, &able(), EVERYTHING).unwrap();
+    assert_eq!(fentry.blind_spots, [""; 0]);
+    assert!(fentry.programs.iter().all(|program| !program.name.starts_with("kprobe")));
+    assert_eq!(auto(&able(), EVERYTHING).unwrap().backend, Backend::Fentry);
+}
+
+#[test]
+fn ends_are_watched_before_beginnings() {
+    for backend in Backend::ALL {
+        let plan = plan(backend, &able(), EVERYTHING).unwrap();
+        let at = |serves| {
+            let program = plan.program(serves).unwrap();
+            plan.programs.iter().position(|other| *other == program).unwrap()
+        };
+        assert!(at(Serves::Ends) < at(Serves::Armings), "{backend}");
+    }
+}
+
+#[test]
+fn a_view_pays_for_what_it_watches() {
+    let of = |kinds: &[Kind]| names(&plan(Backend::Fentry, &able(), Wants::kinds(kinds)).unwrap());
+    assert_eq!(of(&[Kind::State]), ["fentry_tcp_set_state", "fentry_inet_sk_set_state", "fentry_listen"]);
+    let exits = of(&[Kind::TwExit]);
+    assert!(!exits.contains(&"fentry_tcp_timewait_state_process"), "{exits:?}");
+    assert!(!exits.contains(&"fexit_inet_twsk_alloc") && exits.contains(&"fentry_inet_twsk_kill"));
+}
+
+/// Every function that any plan hangs on, taken away one by one: the plan names it, and what is lost with it.
+#[test]
+fn a_function_that_is_gone_is_replaced_or_named() {
+    for backend in [Backend::Fentry, Backend::Kprobe] {
+        let whole = plan(backend, &able(), EVERYTHING).unwrap();
+        let functions = whole.programs.iter().filter_map(|program| program.attach.function());
+        for function in functions {
+            let plan = plan(backend, &without(function), EVERYTHING).unwrap();
+            assert!(
+                plan.programs.iter().all(|program| program.attach.function() != Some(function)),
+                "{backend}, {function}"
+            );
+            let said: Vec<_> = plan.replaced.iter().chain(&plan.blind_spots).collect();
+            assert!(said.iter().any(|text| text.contains(function)), "{backend}, {function}: {said:?}");
+            assert_eq!(plan.uncovered, [""; 0], "{backend}, {function}");
+        }
+    }
+}
+
+#[test]
+fn without_tcp_set_state_its_helper_tells_all_changes() {
+    let plan = plan(Backend::Fentry, &without("tcp_set_state"), EVERYTHING).unwrap();
+    assert!(names(&plan).starts_with(&["fentry_inet_sk_set_state", "fentry_inet_sk_state_store"]));
+    assert_eq!(
+        plan.replaced,
+        ["state changes and owners: tcp_set_state() is not in kallsyms (inlined or renamed), so told from \
+          inet_sk_set_state(), inet_sk_state_store()"]
+    );
+}
+
+#[test]
+fn ends_fall_back_to_timer_events_as_a_whole() {
+    for gone in ["inet_twsk_kill", "tw_timer_handler", "__inet_twsk_schedule"] {
+        let plan = plan(Backend::Kprobe, &without(gone), EVERYTHING).unwrap();
+        assert!(plan.uses(Attach::TraceEvent("timer_cancel")), "{gone}");
+        assert!(!plan.uses(Attach::Probe("inet_twsk_kill")), "{gone}");
+        assert_eq!(plan.mode(), mode_bits::KEYLESS, "{gone}");
+        assert!(plan.blind_spots.iter().any(|spot| spot.contains("same wheel slot")), "{gone}");
+    }
+}
+
+#[test]
+fn what_nothing_counts_is_uncovered() {
+    let mut facts = without("inet_sk_set_state");
+    without_trace_event(&mut facts, "inet_sock_set_state");
+    for backend in [Backend::Fentry, Backend::Kprobe] {
+        let plan = plan(backend, &facts, EVERYTHING).unwrap();
+        assert!(plan.uncovered[0].starts_with("LISTEN, and the SYN_RECV"), "{:?}", plan.uncovered);
+        assert!(plan.blind_spots.contains(&plan.uncovered[0]));
+    }
+    assert!(plan(Backend::Tracepoint, &facts, EVERYTHING).unwrap_err().reasons[0].contains("no owners"));
+    let mut facts = able();
+    facts.btf.as_mut().unwrap().iter_tcp = false;
+    let plan = plan(Backend::Tracepoint, &facts, EVERYTHING).unwrap();
+    assert_eq!(plan.uncovered.len(), 1);
+    assert!(plan.uncovered[0].contains("before the start") && plan.uncovered[0].contains("no BPF iterator"));
+}
+
+#[test]
+fn without_timer_events_no_backend_works() {
+    let mut facts = able();
+    without_trace_event(&mut facts, "timer_start");
+    let refusals = auto(&facts, EVERYTHING).unwrap_err();
+    assert_eq!(refusals.len(), 3);
+    assert!(refusals.iter().all(|refusal| refusal.reasons[0].contains("BTF trace event timer_start")));
+}
+
+#[test]
+fn a_function_of_another_shape_is_left_alone() {
+    let mut facts = able();
+    facts.btf.as_mut().unwrap().functions.insert("__inet_twsk_schedule", Some(4));
+    for backend in [Backend::Fentry, Backend::Kprobe] {
+        let plan = plan(backend, &facts, EVERYTHING).unwrap();
+        assert!(
+            plan.replaced[0].contains("__inet_twsk_schedule() takes 4 parameters"),
+            "{:?}",
+            plan.replaced
+        );
+    }
+    facts.btf.as_mut().unwrap().functions.insert("tcp_timewait_state_process", Some(6));
+    let plan = plan(Backend::Fentry, &facts, EVERYTHING).unwrap();
+    assert!(
+        names(&plan).contains(&"fentry_tcp_timewait_state_process"),
+        "what follows the third is not read"
+    );
+}
+
+#[test]
+fn a_backend_without_functions_is_no_function_backend() {
+    let mut facts = able();
+    let gone: Vec<_> = facts.btf.as_ref().unwrap().functions.keys().copied().collect();
+    for name in gone {
+        facts.btf.as_mut().unwrap().functions.insert(name, None);
+        facts.symbols.as_mut().unwrap().insert(name, false);
+    }
+    let refusal = plan(Backend::Fentry, &facts, EVERYTHING).unwrap_err().to_string();
+    assert!(refusal.contains("tcp_set_state() is not in kallsyms"), "{refusal}");
+    assert!(refusal.ends_with("use --backend tracepoint"), "{refusal}");
+    assert_eq!(auto(&facts, EVERYTHING).unwrap().backend, Backend::Tracepoint);
+}
+
+#[test]
+fn what_the_kernel_refused_is_not_tried_again() {
+    let mut facts = able();
+    facts.refused.programs.insert("fentry_listen", "EINVAL".into());
+    let plan = plan(Backend::Fentry, &facts, EVERYTHING).unwrap();
+    assert!(names(&plan).contains(&"fentry_inet_sk_state_store") && !names(&plan).contains(&"fentry_listen"));
+    assert!(plan.replaced[0].contains("EINVAL"));
+    facts.refused.backends.insert("fentry", "EPERM".into());
+    assert_eq!(auto(&facts, EVERYTHING).unwrap().backend, Backend::Kprobe);
+    let refusal = super::plan(Backend::Fentry, &facts, EVERYTHING).unwrap_err();
+    assert!(refusal.to_string().contains("EPERM"));
+}
+
+#[test]
+fn cookies_are_used_where_programs_may_ask_for_them() {
+    let mode = |facts: &Facts, backend| plan(backend, facts, EVERYTHING).unwrap().mode();
+    assert_eq!(mode(&able(), Backend::Fentry), mode_bits::FUNCTIONS);
+    assert_eq!(mode(&able(), Backend::Kprobe), mode_bits::FUNCTIONS | mode_bits::KEYLESS);
+    assert_eq!(mode(&able(), Backend::Tracepoint), 0);
+    let mut old = able();
+    old.btf.as_mut().unwrap().cookies = false;
+    assert_eq!(mode(&old, Backend::Fentry), mode_bits::FUNCTIONS | mode_bits::KEYLESS);
+    assert_eq!(mode(&old, Backend::Tracepoint), mode_bits::KEYLESS);
+    let plan = plan(Backend::Tracepoint, &old, EVERYTHING).unwrap();
+    assert!(plan.blind_spots.iter().any(|spot| spot.contains("Linux 5.12")), "{:?}", plan.blind_spots);
+}
+
+#[test]
+fn only_overflows_need_a_function() {
+    let overflow = Wants::kinds(&[Kind::TwOverflow]);
+    let refusal = plan(Backend::Tracepoint, &able(), overflow).unwrap_err().to_string();
+    assert!(refusal.contains("one by one"), "{refusal}");
+    assert!(names(&plan(Backend::Fentry, &able(), overflow).unwrap()).contains(&"fexit_inet_twsk_alloc"));
+}

@@ -1,0 +1,95 @@
+//! From a choice of programs to attached ones: what the kernel refuses is replaced by the next best, until it takes
+//! a plan or none is left.
+
+use std::{io::Write as _, time::Instant};
+
+use anyhow::Result;
+use nix::time::{ClockId, clock_gettime};
+
+use crate::{
+    kernel::{
+        load::{Loaded, Log, Settings, load},
+        prepare::{Attempts, Resolved},
+        program::Refused,
+        snapshots::{Readings, Snapshots},
+    },
+    run::Tell,
+    source::rings::Rings,
+    warning::Warning,
+};
+
+/// Everything attached, nothing seeded yet.
+pub struct Started {
+    pub kernel: Resolved,
+    pub settings: Settings,
+    pub loaded: Loaded,
+    pub rings: Rings,
+    /// Why the length of TIME_WAIT could not be learned beforehand.
+    pub unlearned: Option<anyhow::Error>,
+    /// The kernel's counters right before the first program was attached.
+    pub before: Readings,
+    /// CLOCK_MONOTONIC then.
+    pub started_ns: u64,
+}
+
+impl Started {
+    /// Tries the attempts from `kernel` on.
+    pub fn best(
+        attempts: &mut Attempts,
+        mut kernel: Resolved,
+        settings: impl Fn(&Resolved) -> Settings,
+        snapshots: &Snapshots,
+        steps: &Steps,
+        warn: impl Fn(&Warning),
+    ) -> Result<Self> {
+        loop {
+            let settings = settings(&kernel);
+            let log = settings.log;
+            let refused = match Self::attempt(kernel, settings, snapshots, steps) {
+                Ok(started) => return Ok(started),
+                Err(error) => error.downcast::<Refused>()?,
+            };
+            let whole_log = (log == Log::Whole && !refused.log.is_empty()).then(|| refused.log.clone());
+            warn(&Warning::Refused { what: refused.to_string(), whole_log });
+            attempts.refused(&refused);
+            kernel = attempts.next()?;
+        }
+    }
+
+    fn attempt(kernel: Resolved, settings: Settings, snapshots: &Snapshots, steps: &Steps) -> Result<Self> {
+        let mut loaded = load(&kernel.plan, &kernel.btf, &settings)?;
+        steps.done("programs loaded");
+        let unlearned = loaded.with_armings(&kernel.plan, Loaded::learn_timewait_len).err();
+        steps.done("length of TIME_WAIT learned");
+        let rings = loaded.take_rings(settings.sizes)?;
+        let started_ns = now_ns(ClockId::CLOCK_MONOTONIC)?;
+        let before = snapshots.read();
+        loaded.attach(&kernel.plan)?;
+        steps.done("programs attached");
+        Ok(Self { kernel, settings, loaded, rings, unlearned, before, started_ns })
+    }
+}
+
+/// What is being done, with the time it took since the start, for who asked with `-v`.
+pub struct Steps {
+    tell: Tell,
+    began: Instant,
+}
+
+impl Steps {
+    pub fn new(tell: Tell) -> Self {
+        Self { tell, began: Instant::now() }
+    }
+
+    pub fn done(&self, what: &str) {
+        if self.tell == Tell::Yes {
+            // Nobody may be left to read it.
+            let _ = writeln!(std::io::stderr(), "{what} after {} ms", self.began.elapsed().as_millis());
+        }
+    }
+}
+
+pub(crate) fn now_ns(clock: ClockId) -> Result<u64> {
+    let now = clock_gettime(clock)?;
+    Ok(u64::try_from(now.tv_sec()).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec()).unwrap_or(0))
+}
