@@ -96,7 +96,7 @@ impl BtfFacts {
             functions: FUNCTIONS.iter().map(|name| (*name, btf.function_params(name))).collect(),
             ring_buffer: btf.type_size("bpf_ringbuf").is_some(),
             iter_tcp: btf.has_function("bpf_iter_tcp"),
-            tw_kill: btf.offset_of("inet_timewait_sock", "tw_kill").is_ok(),
+            tw_kill: btf.has_member("inet_timewait_sock", "tw_kill"),
             ftrace_direct: FTRACE_DIRECT.iter().any(|name| btf.has_function(name)),
             kprobes: btf.has_function("register_kprobe"),
             cookies: btf.has_function("bpf_get_socket_ptr_cookie"),

@@ -11,13 +11,14 @@ use anyhow::{Context as _, Result};
 use aya::Btf;
 use tw_trace_common::{
     config::{CALLER_RANGES, CallerRange},
-    fields::Offsets,
+    fields::{ABSENT, Offsets},
 };
 
 use super::{
     callers,
     facts::{FTRACE_DIRECT, FUNCTIONS, Facts, System, VMLINUX_BTF, read_btf},
     kallsyms::{self, KallsymsError},
+    netns,
     plan::{self, Attach, Backend, Plan, Wants},
     program::{Extent, Refused},
     tick::Tick,
@@ -121,10 +122,16 @@ impl Prepared {
         let path = self.btf_file.as_deref().unwrap_or(Path::new(VMLINUX_BTF));
         let btf = Btf::parse_file(path, aya::Endianness::default())
             .with_context(|| format!("reading the kernel's types from {}", path.display()))?;
+        let mut offsets = fields.offsets;
+        if netns::cookie().is_none() {
+            // Before 5.12 a namespace has no cookie until somebody asks for it, before 5.14 nobody here may: both
+            // sides must know a namespace by the same number.
+            offsets.net_cookie = ABSENT;
+        }
         Ok(Resolved {
             plan,
             btf,
-            offsets: fields.offsets,
+            offsets,
             callers: self.callers.as_ref().map_or([CallerRange::NONE; CALLER_RANGES], |found| found.ranges),
             tw_timer_handler: self.tw_timer_handler.unwrap_or(0),
             tick: *tick,

@@ -141,6 +141,11 @@ impl Btf<'_> {
         }
     }
 
+    /// Whether `struct strukt` has this member, be it a bitfield.
+    pub fn has_member(&self, strukt: &str, member: &str) -> bool {
+        matches!(self.offset_of(strukt, member), Ok(_) | Err(LookupError::Bitfield { .. }))
+    }
+
     /// The size in bytes of the struct or union of this name.
     pub fn type_size(&self, name: &str) -> Option<u64> {
         self.named(name, is_composite).next().map(|ty| u64::from(ty.size_or_type))

@@ -174,6 +174,8 @@ fn what_is_not_there_is_named() {
     let bytes = sample().bytes();
     let btf = Btf::parse(&bytes).unwrap();
     let error = |strukt: &str, path: &str| btf.offset_of(strukt, path).unwrap_err().to_string();
+    assert!(btf.has_member("bits", "three") && btf.has_member("outer", "in.y"));
+    assert!(!btf.has_member("bits", "four") && !btf.has_member("sock", "a"));
     assert_eq!(error("bits", "three"), "member three of struct bits is a bitfield");
     assert_eq!(error("sock", "a"), "BTF has no struct sock");
     assert_eq!(error("outer", "z"), "struct outer has no member z");
