@@ -15,6 +15,7 @@ mod requirements;
 mod system;
 #[cfg(test)]
 pub(crate) mod tests;
+mod tracefs;
 
 pub use system::{Release, System, Told, Untold};
 

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use nix::sys::utsname::uname;
 
+use super::tracefs;
 use crate::kernel::capability::Capabilities;
 use crate::kernel::tick::Tick;
 
@@ -54,7 +55,9 @@ impl System {
             kprobe_events: Path::new("/sys/bus/event_source/devices/kprobe").exists(),
             function_tracing: function_tracing(
                 ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"]
-                    .map(|dir| File::open(Path::new(dir).join("available_filter_functions")).map(drop)),
+                    .map(|dir| File::open(Path::new(dir).join("available_filter_functions")).map(drop))
+                    .into_iter()
+                    .chain(std::iter::once_with(tracefs::filter_functions)),
             ),
         }
     }
@@ -89,7 +92,7 @@ fn lockdown(file: io::Result<String>) -> Told<String> {
 /// What opening `available_filter_functions` says. EPERM, to a process that may enter tracefs, is a kernel
 /// that refuses function tracing (*seen* on 6.18: fentry then fails with EPERM too); EACCES is tracefs
 /// itself, for root only by default.
-fn function_tracing(opened: [io::Result<()>; 2]) -> Told<bool> {
+fn function_tracing(opened: impl IntoIterator<Item = io::Result<()>>) -> Told<bool> {
     let mut reason = "tracefs is not mounted, or the kernel has no function tracer".to_owned();
     for result in opened {
         match result {
