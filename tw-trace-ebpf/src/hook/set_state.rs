@@ -130,7 +130,8 @@ fn follow(sk: u64, old: u8, new: u8, key: u64, now: u64) -> Seen {
     };
     socket.since_ns = now;
     socket.state = new;
-    if acts_itself(new) {
+    // close() after shutdown() sets the state again: the FIN, and so TIME_WAIT, stays that of who sent it.
+    if acts_itself(new) && new != old {
         sock::read_current(&mut socket.owner);
     }
     Seen { since, owner: &socket.owner, entry: Some(entry) }
