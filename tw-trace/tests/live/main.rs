@@ -17,4 +17,5 @@ mod run;
 mod schema;
 mod seeded;
 mod substates;
+mod suite;
 mod traffic;

@@ -1,0 +1,38 @@
+//! Every scenario on this machine's kernel: `cargo xtask suite` judges what tw-trace tells of each.
+
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::harness::{needs_kernel, quiet, tw_trace, xtask};
+
+#[test]
+fn every_scenario_is_told_as_its_golden_has_it() {
+    needs_kernel!("every_scenario_is_told_as_its_golden_has_it");
+    let _quiet = quiet();
+    // Its standard error is for people, and long: it is shown when something fails.
+    let suite = Command::new(xtask())
+        .arg("suite")
+        .arg("--tw-trace")
+        .arg(tw_trace())
+        .args(["--backend", "tracepoint"])
+        .stdin(Stdio::null())
+        .output()
+        .expect("running xtask suite");
+    let lines: Vec<Value> = String::from_utf8_lossy(&suite.stdout)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect();
+    let scenarios: Vec<_> = lines.iter().filter(|line| !line["scenario"].is_null()).collect();
+    let failed: Vec<_> = scenarios.iter().filter(|line| line["outcome"] == "fail").collect();
+    let told = String::from_utf8_lossy(&suite.stderr);
+    assert!(failed.is_empty(), "{failed:#?}\n{told}");
+    assert!(suite.status.success(), "{}\n{told}", suite.status);
+    // All scenarios, and the tracer's own audit.
+    let all = xtask::traffic::scenario::all().count() + 1;
+    assert_eq!(scenarios.len(), all, "{told}");
+    assert_eq!(lines.last().map(|last| &last["scenarios"]), Some(&all.into()), "{told}");
+    for skipped in scenarios.iter().filter(|line| line["outcome"] == "skipped") {
+        eprintln!("scenario {} skipped: {}", skipped["scenario"], skipped["why"]);
+    }
+}
