@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, connect, socket};
 
+use super::await_kernel::error_of;
 use super::difference::{Difference, Rule, When};
 use super::expect::{Expect, NO_TIME_WAIT, ONE};
 use super::mirror::Family::{self, V4, V6};
@@ -92,6 +93,7 @@ fn linger0(scene: &mut Scene) -> Result<()> {
         act_as(CLIENT_COMM)?;
         drop(pair.client);
         act_as(SERVER_COMM)?;
+        error_of(&pair.server)?;
         drop(pair.server);
         Ok(())
     })

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use super::await_kernel::time_waits;
 use super::expect::{Expect, NO_TIME_WAIT, ONE};
 use super::handshake::close_first;
 use super::mirror::Family::{self, V4, V6};
@@ -122,6 +123,7 @@ fn killed(scene: &mut Scene, family: Family) -> Result<()> {
         let pair = Pair::open(&listener, at, None)?;
         let source = pair.client.local_addr()?;
         pair.close_client_first(scene)?;
+        time_waits(1)?;
         kill_time_wait(source, at)?;
     }
     Ok(())

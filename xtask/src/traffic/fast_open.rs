@@ -7,11 +7,12 @@ use std::os::fd::AsRawFd;
 use anyhow::{Context, Result, ensure};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, SockaddrStorage, sendto, socket};
 
+use super::await_kernel::accept;
 use super::counters;
 use super::expect::ONE;
 use super::mirror::Family::V4;
 use super::mirror::Mirror;
-use super::peer::{Peer, Say, accept};
+use super::peer::{Peer, Say};
 use super::scenario::Scenario;
 use super::scene::{Lacking, Scene};
 use super::tcp::{CLIENT_COMM, LOOPBACK, Pair, SERVER_COMM, act_as, listen, set_tcp_option};

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+use super::await_kernel::{end_of, error_of, time_waits};
 use super::counters::living;
 use super::difference::{Difference, Rule, When};
 use super::expect::{Expect, FIN_WAIT2_ONLY, ONE, VIA_FIN_WAIT2};
@@ -89,9 +90,10 @@ fn half_close(scene: &mut Scene) -> Result<()> {
     }
     sleep(HALF_CLOSED);
     act_as(SERVER_COMM)?;
-    for pair in pairs {
-        drop(pair.server);
-        drop(pair.client);
+    for Pair { mut client, server } in pairs {
+        drop(server);
+        end_of(&mut client)?;
+        drop(client);
     }
     Ok(())
 }
@@ -135,6 +137,7 @@ fn data(scene: &mut Scene) -> Result<()> {
     act_as(SERVER_COMM)?;
     for server in &mut servers {
         server.write_all(b"late")?;
+        error_of(server)?;
     }
     Ok(())
 }
@@ -162,7 +165,7 @@ fn orphan_clients(scene: &Scene) -> Result<Vec<TcpStream>> {
         drop(client);
         servers.push(server);
     }
-    wait_until(Duration::from_secs(1), || Ok(living()? >= before + u64::from(scene.count)))?;
+    time_waits(before + u64::from(scene.count))?;
     Ok(servers)
 }
 

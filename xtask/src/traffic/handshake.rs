@@ -1,10 +1,8 @@
 //! How connections begin, or fail to: the peer's segments are ours, so each step is provoked.
 
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
-use std::thread::sleep;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::socket::{
@@ -12,11 +10,12 @@ use nix::sys::socket::{
     socket, sockopt,
 };
 
+use super::await_kernel::{accept, connected, end_of, error_of, pending};
 use super::counters;
 use super::expect::{Expect, NO_TIME_WAIT, ONE};
 use super::mirror::Family::{V4, V6};
 use super::mirror::Mirror;
-use super::peer::{Peer, Say, accept};
+use super::peer::{Peer, Say};
 use super::scenario::Scenario;
 use super::scene::Scene;
 use super::tcp::{CLIENT_COMM, LOOPBACK, SERVER_COMM, act_as, connect_from, listen};
@@ -74,8 +73,7 @@ fn active_open_passive_close(scene: &mut Scene) -> Result<()> {
     let mirror = Mirror::open()?;
     let (mut stream, mut peer) = Peer::of_client(&mirror, V4, scene.port)?;
     peer.say(Say::FinAck)?;
-    stream.set_nonblocking(false)?;
-    stream.read_to_end(&mut Vec::new())?;
+    end_of(&mut stream)?;
     drop(stream);
     peer.hear("FIN", |tcp| tcp.fin)?;
     peer.say(Say::Ack)
@@ -96,6 +94,7 @@ fn simultaneous_open(scene: &mut Scene) -> Result<()> {
     peer.say(Say::Syn)?;
     peer.hear("SYN-ACK", |tcp| tcp.syn && tcp.ack)?;
     peer.say(Say::Ack)?;
+    connected(&stream)?;
     close_first(stream, &mut peer)
 }
 
@@ -128,14 +127,9 @@ fn connect_times_out(scene: &mut Scene) -> Result<()> {
     let (stream, _peer) = Peer::called(&mirror, V4, scene.port)?;
     setsockopt(&stream, sockopt::TcpUserTimeout, &PATIENCE_MS).context("TCP_USER_TIMEOUT")?;
     // The kernel looks when it sends its SYN again: after one second, and after three.
-    for _ in 0..50 {
-        sleep(Duration::from_millis(100));
-        if let Some(error) = stream.take_error()? {
-            ensure!(error.kind() == ErrorKind::TimedOut, "connect(): {error}");
-            return Ok(());
-        }
-    }
-    anyhow::bail!("connect() did not time out")
+    let error = error_of(&stream)?;
+    ensure!(error.kind() == ErrorKind::TimedOut, "connect(): {error}");
+    Ok(())
 }
 
 /// Four handshakes for a queue of three: the fourth last ACK has no place to go.
@@ -163,9 +157,10 @@ fn accept_queue_overflow(scene: &mut Scene) -> Result<()> {
     ensure!(counters::tcp_ext("ListenOverflows")? == overflows + 1, "ListenOverflows did not grow by one");
     let listener = listener.into();
     for peer in accepted {
-        let stream = accept(&listener)?;
+        let mut stream = accept(&listener)?;
         // The peer closes first: nothing is left of it.
         peer.say(Say::FinAck)?;
+        end_of(&mut stream)?;
         drop(stream);
         peer.hear("FIN", |tcp| tcp.fin)?;
         peer.say(Say::Ack)?;
@@ -180,6 +175,7 @@ fn listen_close(scene: &mut Scene) -> Result<()> {
     let listener = listen(SocketAddr::new(V4.ends().0, scene.port))?;
     let mut peer = Peer::dialling(&mirror, V4, scene.port, 31_000);
     peer.shake_hands()?;
+    pending(&listener)?;
     drop(listener);
     peer.hear("RST", |tcp| tcp.rst).map(drop)
 }

@@ -21,16 +21,14 @@ use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, setsockopt, socket, sockopt,
 };
 
+use super::await_kernel::{PATIENCE, SILENCE, accept};
 use super::packet::Packet;
-use super::peer::accept;
 use super::tcp::{CLIENT_COMM, Pair, act_as, listen};
 use crate::netns::{interface_request, set_up};
 
 /// linux/if_tun.h; not in the libc crate.
 const TUNSETIFF: libc::Ioctl = 0x4004_54ca;
 
-/// The kernel answers at once; this is for machines that are busy otherwise.
-const PATIENCE: Duration = Duration::from_secs(2);
 const NONBLOCKING: SockFlag = SockFlag::SOCK_CLOEXEC.union(SockFlag::SOCK_NONBLOCK);
 /// SYN, SYN-ACK, ACK.
 const HANDSHAKE: u32 = 3;
@@ -173,6 +171,13 @@ impl Mirror {
             fins.extend(packets.into_iter().filter(|packet| packet.tcp.fin));
         }
         fins.try_into().map_err(|fins: Vec<Packet>| anyhow!("{N} FINs were to come, {} came", fins.len()))
+    }
+}
+
+/// What is on its way arrives before the device is gone.
+impl Drop for Mirror {
+    fn drop(&mut self) {
+        sleep(SILENCE);
     }
 }
 

@@ -4,6 +4,7 @@
 //! tracer must see; `rate` makes connections as fast as the machine gives them. Both hold themselves against
 //! the kernel's counters.
 
+mod await_kernel;
 pub mod capability;
 pub mod cgroup;
 mod child;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
 
+use super::await_kernel::time_waits;
 use super::counters::living;
 use super::difference::{Difference, Rule, When};
 use super::expect::{Expect, FIN_WAIT2_ONLY, VIA_FIN_WAIT2};
@@ -159,7 +160,7 @@ fn full_first(scene: &mut Scene) -> Result<()> {
     peer.hear("FIN", |tcp| tcp.fin)?;
     peer.say(Say::Ack)?;
     ensure!(living()? == 0, "the orphan is a mini-socket at once");
-    await_orphan(Duration::from_secs(5))
+    time_waits(1)
 }
 
 /// After bind() connect() takes FIN_WAIT2 for TIME_WAIT.
@@ -186,7 +187,7 @@ fn reused_by_choice(scene: &mut Scene) -> Result<()> {
         Err(error) if error.downcast_ref::<Errno>() == Some(&Errno::EADDRNOTAVAIL) => {
             // Ends the orphan, which nothing else would within the minute.
             peer.say(Say::Rst)?;
-            let why = "connect() does not choose the port of a FIN_WAIT2 socket on this kernel (since 6.12)";
+            let why = "connect() does not choose the port of a FIN_WAIT2 socket on this kernel (6.12, and what took that over)";
             return Err(Lacking(why.to_owned()).into());
         }
         other => other?,
@@ -207,17 +208,6 @@ pub(super) fn orphan<'m>(mirror: &'m Mirror, scene: &Scene, family: Family) -> R
     drop(stream);
     peer.hear("FIN", |tcp| tcp.fin)?;
     peer.say(Say::Ack)?;
-    await_orphan(Duration::from_secs(1))?;
+    time_waits(1)?;
     Ok(peer)
-}
-
-fn await_orphan(limit: Duration) -> Result<()> {
-    const LOOK: Duration = Duration::from_millis(10);
-    for _ in 0..limit.as_millis() / LOOK.as_millis() {
-        if living()? > 0 {
-            return Ok(());
-        }
-        sleep(LOOK);
-    }
-    anyhow::bail!("no mini-socket within {limit:?}")
 }

@@ -77,20 +77,20 @@ impl Packet {
     pub(crate) fn with_old_timestamp(&self) -> Option<Self> {
         let mut packet = self.clone();
         let mut elements = packet.tcp.options_iterator().collect::<Result<Vec<_>, _>>().ok()?;
-        let stamp = elements.iter_mut().find_map(|element| match element {
-            TcpOptionElement::Timestamp(value, _) => Some(value),
-            _ => None,
-        })?;
-        *stamp = stamp.wrapping_sub(1_000_000);
+        let old = self.timestamp()?.wrapping_sub(1_000_000);
+        for element in &mut elements {
+            if let TcpOptionElement::Timestamp(value, _) = element {
+                *value = old;
+            }
+        }
         packet.tcp.set_options(&elements).ok()?;
         Some(packet)
     }
 
     /// The timestamp option: its own value.
     pub(crate) fn timestamp(&self) -> Option<u32> {
-        self.tcp.options_iterator().find_map(|element| match element {
-            Ok(TcpOptionElement::Timestamp(value, _)) => Some(value),
-            _ => None,
+        self.tcp.options_iterator().find_map(|element| {
+            if let Ok(TcpOptionElement::Timestamp(value, _)) = element { Some(value) } else { None }
         })
     }
 

@@ -1,17 +1,16 @@
 //! A peer that is nobody's socket: it lives beyond the mirror, and we say each of its segments ourselves.
 
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::time::{Duration, Instant};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use etherparse::{TcpHeader, TcpOptionElement};
 
+use super::await_kernel::{PATIENCE, SILENCE, accept};
 use super::mirror::{Family, Mirror, start_connect};
 use super::packet::Packet;
 use super::tcp::listen;
 
-/// The kernel answers at once; this is for machines that are busy otherwise.
-const PATIENCE: Duration = Duration::from_secs(5);
 const WINDOW: u16 = 60_000;
 /// Our first sequence number and timestamp: high enough to go back from.
 const FIRST: u32 = 0x1000_0000;
@@ -123,9 +122,9 @@ impl<'m> Peer<'m> {
     }
 
     /// Sends a segment that was made before, when less had been heard.
-    pub(crate) fn say_as(&mut self, packet: Packet) -> Result<()> {
+    pub(crate) fn say_as(&mut self, packet: &Packet) -> Result<()> {
         self.next = packet.end();
-        self.mirror.inject(&packet)
+        self.mirror.inject(packet)
     }
 
     /// A segment that takes no sequence number of ours, altered on purpose.
@@ -188,9 +187,9 @@ impl<'m> Peer<'m> {
         }
     }
 
-    /// Nothing more has come from the kernel.
+    /// Nothing more comes from the kernel.
     pub(crate) fn hear_nothing(&mut self) -> Result<()> {
-        for packet in self.mirror.take()? {
+        for packet in self.mirror.take_within(SILENCE)? {
             if packet.source() == self.here && packet.destination() == self.there {
                 bail!("{}: the kernel sent {:?}", self.here, packet.tcp);
             }
@@ -212,13 +211,6 @@ impl<'m> Peer<'m> {
     pub(crate) fn kernel_ends(&self) -> (SocketAddr, SocketAddr) {
         (self.here, self.there)
     }
-}
-
-/// The connection that has just come.
-pub(crate) fn accept(listener: &TcpListener) -> Result<TcpStream> {
-    listener.set_nonblocking(true)?;
-    let (stream, _) = listener.accept().context("the connection did not come through the mirror")?;
-    Ok(stream)
 }
 
 impl Family {

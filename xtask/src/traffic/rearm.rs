@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+use super::await_kernel::SILENCE;
 use super::difference::{Difference, Rule, When};
 use super::expect::{Expect, ONE};
 use super::handshake::close_first;
@@ -114,20 +115,20 @@ fn paws(scene: &mut Scene) -> Result<()> {
     rearm(scene, Packet::with_old_timestamp)
 }
 
-/// Behind the window by all that was acknowledged since.
+/// Its sequence number is old, its timestamp is not: that would make it PAWS's business.
 fn late_data(scene: &mut Scene) -> Result<()> {
     act_as(CLIENT_COMM)?;
     let mirror = Mirror::open()?;
     let (stream, mut peer) = Peer::of_client(&mirror, V4, scene.port)?;
-    let data = peer.segment(Say::Data(b"once and again"))?;
-    peer.say_as(data.clone())?;
+    let data = Say::Data(b"once and again");
+    let first = peer.next;
+    peer.say(data)?;
     peer.hear("ACK", |tcp| tcp.ack)?;
     // Unread data would make close() an RST.
-    let mut buffer = [0; 64];
-    ensure!((&stream).read(&mut buffer)? == data.payload.len(), "the data did not arrive");
+    ensure!((&stream).read(&mut [0; 64])? == 14, "the data did not arrive");
     close_first(stream, &mut peer)?;
     sleep(PAST_ONE_GRANULE);
-    peer.inject(&data)?;
+    peer.say_altered(data, |again| again.tcp.sequence_number = first)?;
     peer.hear("ACK", |tcp| tcp.ack).map(drop)
 }
 
@@ -151,7 +152,7 @@ fn fin_again(scene: &Scene, family: Family, pauses: &[Duration]) -> Result<()> {
     drop(stream);
     peer.hear("FIN", |tcp| tcp.fin)?;
     let fin = peer.segment(Say::FinAck)?;
-    peer.say_as(fin.clone())?;
+    peer.say_as(&fin)?;
     peer.hear("the last ACK", |tcp| tcp.ack)?;
     for pause in pauses {
         sleep(*pause);
@@ -182,7 +183,7 @@ fn rearm(scene: &mut Scene, segment: fn(&Packet) -> Option<Packet>) -> Result<()
     for fin in fins {
         mirror.give(&segment(&fin).context("the peer's FIN carries no timestamp")?)?;
         // What the kernel answers goes nowhere: the server is gone.
-        mirror.take()?;
+        mirror.take_within(SILENCE)?;
     }
     Ok(())
 }

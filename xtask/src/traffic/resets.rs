@@ -3,8 +3,9 @@
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
+use super::await_kernel::{end_of, error_of};
 use super::expect::{Expect, NO_TIME_WAIT, ONE};
 use super::mirror::Family::{V4, V6};
 use super::mirror::Mirror;
@@ -49,7 +50,7 @@ fn syn_sent(scene: &mut Scene) -> Result<()> {
     let mirror = Mirror::open()?;
     let (stream, mut peer) = Peer::called(&mirror, V4, scene.port)?;
     peer.say(Say::RstAck)?;
-    let error = stream.take_error()?.context("connect() was not refused")?;
+    let error = error_of(&stream)?;
     ensure!(error.kind() == ErrorKind::ConnectionRefused, "connect(): {error}");
     Ok(())
 }
@@ -71,7 +72,7 @@ fn syn_recv(scene: &mut Scene) -> Result<()> {
 fn established(scene: &mut Scene) -> Result<()> {
     with_client(scene, |stream, peer| {
         peer.say(Say::Rst)?;
-        let error = stream.take_error()?.context("the RST was not taken")?;
+        let error = error_of(&stream)?;
         ensure!(error.kind() == ErrorKind::ConnectionReset, "{error}");
         Ok(())
     })
@@ -90,20 +91,23 @@ fn fin_wait2(scene: &mut Scene) -> Result<()> {
         finish(&stream)?;
         peer.hear("FIN", |tcp| tcp.fin)?;
         peer.say(Say::Ack)?;
-        peer.say(Say::Rst)
+        peer.say(Say::Rst)?;
+        error_of(&stream).map(drop)
     })
 }
 
 fn close_wait(scene: &mut Scene) -> Result<()> {
-    with_client(scene, |_stream, peer| {
+    with_client(scene, |stream, peer| {
         peer.say(Say::FinAck)?;
-        peer.say(Say::Rst)
+        peer.say(Say::Rst)?;
+        error_of(&stream).map(drop)
     })
 }
 
 fn last_ack(scene: &mut Scene) -> Result<()> {
-    with_client(scene, |stream, peer| {
+    with_client(scene, |mut stream, peer| {
         peer.say(Say::FinAck)?;
+        end_of(&mut stream)?;
         drop(stream);
         peer.hear("FIN", |tcp| tcp.fin)?;
         peer.say(Say::Rst)
@@ -116,7 +120,7 @@ fn closing(scene: &mut Scene) -> Result<()> {
         let fin = peer.segment(Say::FinAck)?;
         drop(stream);
         peer.hear("FIN", |tcp| tcp.fin)?;
-        peer.say_as(fin)?;
+        peer.say_as(&fin)?;
         peer.say(Say::Rst)
     })
 }
