@@ -12,6 +12,7 @@ pub mod exit;
 pub mod filter;
 pub mod header;
 pub mod kernel;
+pub mod model;
 pub mod output;
 pub mod run;
 pub mod sink;
@@ -20,6 +21,7 @@ pub mod start;
 pub mod stop;
 pub mod summary;
 pub mod warning;
+pub mod wheel;
 
 #[cfg(test)]
 #[path = "../tests/common/records.rs"]

@@ -2,16 +2,13 @@
 
 use tw_trace_common::event::{NONE_NS, TwExit, Wheel};
 
+use crate::wheel::modern::granularity_ns;
+
 /// Different timeouts that are told apart; TIME_WAIT has one, so this is generous.
 const MOST: usize = 8;
 /// Timeouts that are nearest to the same multiple of this are one: reading the clock next to the arming can be
 /// a jiffy off to either side, while those that somebody sets differ by whole seconds.
 const UNIT_NS: u64 = 100_000_000;
-
-/// The width of a slot on this level of the timer wheel: each level is eight times coarser (LVL_CLK_SHIFT).
-pub fn granularity_ns(tick_ns: u64, level: u8) -> u64 {
-    tick_ns.checked_shl(3 * u32::from(level)).unwrap_or(0)
-}
 
 /// How much later than asked for the timer's slot is due.
 pub fn rounding_ns(tick_ns: u64, wheel: &Wheel) -> u64 {

@@ -12,7 +12,7 @@ use tw_trace_common::event::{Kind, NONE_NS, TwExit, exit_flags};
 use tw_trace_common::state::{ExitReason, Substate};
 
 pub use durations::{Durations, Spread};
-pub use expired::{Expired, Group as ExpiredGroup, Range, expired_rounding_ns, granularity_ns, rounding_ns};
+pub use expired::{Expired, Group as ExpiredGroup, Range, expired_rounding_ns, rounding_ns};
 pub use owners::{Owners, Top as TopOwners};
 pub use totals::{KernelTotals, Watched};
 

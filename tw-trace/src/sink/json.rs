@@ -9,10 +9,11 @@ use tw_trace_common::state::{Entered, ExitReason, RearmCause, Substate, TcpState
 
 use super::fmt::{self, Address, Clock, push_str, push_u64};
 use super::{CgroupNames, Lines, Lost, Sink, json_ends};
-use crate::collector::{expired_rounding_ns, granularity_ns};
+use crate::collector::expired_rounding_ns;
 use crate::decode::{Record, name};
 use crate::header::Header;
 use crate::summary::Summary;
+use crate::wheel::modern::granularity_ns;
 
 /// The JSON sink. Give it the header first: times and timeouts are told in its terms.
 pub struct Json<W, N> {

@@ -12,10 +12,11 @@ use super::fmt::{
 };
 use super::style::{Colour, Style};
 use super::{Lines, Lost, Sink, text_summary};
-use crate::collector::{expired_rounding_ns, granularity_ns, rounding_ns};
+use crate::collector::{expired_rounding_ns, rounding_ns};
 use crate::decode::{Record, name};
 use crate::header::Header;
 use crate::summary::Summary;
+use crate::wheel::modern::granularity_ns;
 
 /// Together they leave room for an owner within 140 columns. What is longer takes from the columns to its right
 /// what they have to spare.

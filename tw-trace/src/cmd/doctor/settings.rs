@@ -3,6 +3,7 @@
 use crate::kernel::facts::Told;
 use crate::kernel::netns::{Counters, Sysctls};
 use crate::kernel::tick::Tick;
+use crate::wheel::modern::{Wheel, granularity_ns};
 
 /// One setting, its value, and its effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,23 +13,18 @@ pub(super) struct Setting {
     pub(super) effect: String,
 }
 
-/// `LVL_CLK_SHIFT` and `LVL_SIZE - 1` of kernel/time/timer.c (4.8 – 7.3).
-const LEVEL_SHIFT: u32 = 3;
-const LEVEL_REACH: u64 = 63;
-
 /// How the timer wheel rounds a timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Rounding {
-    pub(super) level: u32,
+    pub(super) level: u8,
     pub(super) granularity_ns: u64,
 }
 
 impl Rounding {
-    /// For a timer this far ahead: level n when delta < 63 << 3n, granularity 1 << 3n jiffies.
+    /// For a timer this far ahead.
     pub(super) fn of(seconds: u64, tick: Tick) -> Self {
-        let delta = seconds * u64::from(tick.hz);
-        let level = (0..8).find(|level| delta < LEVEL_REACH << (LEVEL_SHIFT * level)).unwrap_or(8);
-        Self { level, granularity_ns: (1 << (LEVEL_SHIFT * level)) * tick.ns }
+        let level = Wheel::new(tick.hz).level(seconds * u64::from(tick.hz));
+        Self { level, granularity_ns: granularity_ns(tick.ns, level) }
     }
 }
 
