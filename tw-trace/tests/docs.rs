@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use clap::Parser as _;
 use tw_trace::cli::{Cli, Command};
 
-const DOCS: &[&str] = &["README.md", "docs/ARCHITECTURE.md"];
+const DOCS: &[&str] = &["README.md", "docs/ARCHITECTURE.md", "docs/timer-wheel.md"];
 
 /// Command lines in fenced `console` blocks, without the prompt and without what the shell does with the output.
 fn examples() -> Vec<(String, String)> {
@@ -51,10 +51,11 @@ fn the_readme_has_an_example_of_every_command() {
         .filter_map(|(_, command)| Cli::try_parse_from(command.split_whitespace()).ok())
         .map(|cli| match cli.command {
             Command::Trace(_) => "trace",
+            Command::Model(_) => "model",
             Command::Doctor(_) => "doctor",
         })
         .collect();
-    for command in ["trace", "doctor"] {
+    for command in ["trace", "model", "doctor"] {
         assert!(commands.contains(&command), "no example of {command}");
     }
 }

@@ -1,4 +1,5 @@
 //! One file per command.
 
 pub mod doctor;
+pub mod model;
 pub mod trace;

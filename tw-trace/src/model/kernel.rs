@@ -37,9 +37,13 @@ impl Version {
         const WRITE: &str = "write it like 6.12 or 3.10";
         let (major, rest) = number(text).ok_or(WRITE)?;
         let minor = match rest.strip_prefix('.').map(number) {
-            Some(Some((minor, rest))) if rest.is_empty() || rest.starts_with(['.', '-', '+', '_', ' ']) => minor,
+            Some(Some((minor, rest))) if rest.is_empty() || rest.starts_with(['.', '-', '+', '_', ' ']) => {
+                minor
+            }
             None if rest.is_empty() && major != 4 => 0,
-            None if rest.is_empty() => return Err("timers differ between 4.0, 4.1 and 4.8: say which".to_owned()),
+            None if rest.is_empty() => {
+                return Err("timers differ between 4.0, 4.1 and 4.8: say which".to_owned());
+            }
             Some(_) | None => return Err(WRITE.to_owned()),
         };
         let version = Self { major, minor };

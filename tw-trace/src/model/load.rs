@@ -33,7 +33,8 @@ impl Span {
         let (warm_up_ns, cycle_ns) = cycle(timer);
         let enough_ns = (ENOUGH / rate * SECOND as f64) as u64;
         // Whole cycles, so that no part of one counts more than the others.
-        let until_ns = warm_up_ns.saturating_add(enough_ns.div_ceil(cycle_ns).max(1).saturating_mul(cycle_ns));
+        let until_ns =
+            warm_up_ns.saturating_add(enough_ns.div_ceil(cycle_ns).max(1).saturating_mul(cycle_ns));
         Self { until_ns, steady_from_ns: (load.burst == 0).then_some(warm_up_ns) }
     }
 

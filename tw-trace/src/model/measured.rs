@@ -141,7 +141,9 @@ impl Measured {
             }
         }
         let wheel = &line["wheel"];
-        let (Some(expires), Some(bucket)) = (number(wheel, "expires"), number(wheel, "bucket")) else { return };
+        let (Some(expires), Some(bucket)) = (number(wheel, "expires"), number(wheel, "bucket")) else {
+            return;
+        };
         if let (Some(hz), Some(tick_ns), Some(timeout_ns)) =
             (self.hz, self.tick_ns.filter(|ns| *ns > 0), timeout_ns)
         {
@@ -161,7 +163,7 @@ impl Measured {
         }
     }
 
-    /// What the most timers asked for, and those that asked for something else than `timeout_ns`, with their counts.
+    /// What timers asked for other than `timeout_ns`, with their counts.
     pub fn other_timeouts(&self, timeout_ns: u64) -> Vec<(u64, u64)> {
         let unit = timeout_ns.saturating_add(UNIT_NS / 2) / UNIT_NS;
         let others = self.timeouts.iter().filter(|(other, _)| **other != unit);

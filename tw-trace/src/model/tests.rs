@@ -117,12 +117,16 @@ fn bounds_hold_for_random_loads_and_nobody_is_missing() {
         let kernel = ["2.6.32", "3.10", "4.4", "4.19", "7.0"][random.below(5) as usize];
         let hz = [100, 250, 300, 1000][random.below(4) as usize];
         let timeout_ns = if random.below(2) == 0 { 60 * SECOND } else { 1 + random.below(90 * SECOND) };
-        let inputs = Inputs { seed, timeout_ns, cpus: 1 + random.below(4) as u32, ..inputs(kernel, hz, load) };
+        let inputs =
+            Inputs { seed, timeout_ns, cpus: 1 + random.below(4) as u32, ..inputs(kernel, hz, load) };
         let predicted = predict(&inputs);
         let (least, most) = predicted.timer.bounds_ns;
         if predicted.sockets > 0 {
             let (shortest, longest) = (predicted.durations.min(), predicted.durations.max());
-            assert!(shortest >= least && longest <= most, "{shortest} – {longest} of {least} – {most}: {inputs:?}");
+            assert!(
+                shortest >= least && longest <= most,
+                "{shortest} – {longest} of {least} – {most}: {inputs:?}"
+            );
         }
         if let Some(ns) = load.duration_ns {
             let closed = (load.rate.unwrap_or(0.0) * (ns as f64 / 1e9)).round() as u64 + load.burst;

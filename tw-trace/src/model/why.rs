@@ -62,9 +62,13 @@ fn slow(inputs: &Inputs, prediction: &Prediction, ahead: u64, period: u64) -> [S
         ns(ahead + 1)
     );
     let sizes = &prediction.bursts.sizes;
-    let over: u64 = sizes.values().iter().filter(|(size, _)| *size >= TICK_KILLS).map(|(_, count)| count).sum();
+    let over: u64 =
+        sizes.values().iter().filter(|(size, _)| *size >= TICK_KILLS).map(|(_, count)| count).sum();
     let second = if over == 0 {
-        format!("No tick finds more than {} sockets and {TICK_KILLS} fit, so the hand never waits.", sizes.max())
+        format!(
+            "No tick finds more than {} sockets and {TICK_KILLS} fit, so the hand never waits.",
+            sizes.max()
+        )
     } else if sizes.count() == 1 {
         format!(
             "The first socket into an empty row starts the hand, and all that came with it end in the same tick: \

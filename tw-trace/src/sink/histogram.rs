@@ -3,6 +3,13 @@
 //! TIME_WAIT durations come in clusters: reuse after a moment, expiry within two seconds of a minute.
 //! Bars of equal or of doubling width would hide the one or the other, so each cluster gets its own.
 
+use std::fmt;
+
+/// Columns of the longest bar.
+pub const BAR_COLUMNS: u64 = 40;
+/// Empty bars in a row that are not drawn.
+const SHORTEST_GAP: usize = 3;
+
 /// Bars of the cluster that holds most.
 const MAIN_BARS: u64 = 20;
 /// Bars of every other cluster.
@@ -78,6 +85,31 @@ pub fn label(bar: &Bar) -> String {
         (0..9).find(|&digits| width.saturating_mul(10u64.pow(digits)) >= unit_ns).unwrap_or(9) as usize;
     let number = |ns: u64| format!("{:.decimals$}", ns as f64 / unit_ns as f64);
     format!("{} – {} {unit}", number(bar.low_ns), number(bar.high_ns))
+}
+
+/// One row a bar; what is far apart, or has [`SHORTEST_GAP`] or more empty bars between, has one "⋮" between.
+pub fn write_bars(text: &mut impl fmt::Write, bars: &[Bar]) -> fmt::Result {
+    let highest = bars.iter().map(|bar| bar.count).max().unwrap_or(0);
+    let mut before = None;
+    for run in bars.chunk_by(|one, next| (one.count == 0) == (next.count == 0)) {
+        if run.len() >= SHORTEST_GAP && run.iter().all(|bar| bar.count == 0) {
+            continue;
+        }
+        for bar in run {
+            if before.is_some_and(|end| end != bar.low_ns) {
+                writeln!(text, "{:>20} ⋮", "")?;
+            }
+            before = Some(bar.high_ns);
+            let columns = columns(bar.count, highest);
+            writeln!(text, "{:>20} │{} {}", label(bar), "█".repeat(columns), bar.count)?;
+        }
+    }
+    Ok(())
+}
+
+/// Columns of a bar; one at least for what is there at all.
+pub fn columns(count: u64, highest: u64) -> usize {
+    (u128::from(count) * u128::from(BAR_COLUMNS)).div_ceil(u128::from(highest.max(1))) as usize
 }
 
 #[cfg(test)]

@@ -6,16 +6,11 @@ use std::time::{Duration, UNIX_EPOCH};
 use tw_trace_common::state::ExitReason;
 
 use super::fmt::{SECOND, comm_bytes, duration, push_comm, push_str, round};
-use super::histogram::{Bar, bars, label};
+use super::histogram::{bars, write_bars};
 use super::style::{Colour, Style};
 use crate::collector::{ExpiredGroup, Range, Spread};
 use crate::header::Header;
 use crate::summary::Summary;
-
-/// Columns of the longest bar.
-const BAR_COLUMNS: u64 = 40;
-/// Empty bars in a row that are not drawn.
-const SHORTEST_GAP: usize = 3;
 
 pub(super) fn header(line: &mut Vec<u8>, header: &Header, style: Style) {
     push_str(line, style.on(Colour::Dim));
@@ -202,26 +197,6 @@ fn write_durations(text: &mut String, summary: &Summary) -> Result {
         duration(spread.p999_ns)
     )?;
     write_bars(text, &bars(&summary.durations))
-}
-
-/// One row a bar; what is far apart, or has [`SHORTEST_GAP`] or more empty bars between, has one "⋮" between.
-fn write_bars(text: &mut String, bars: &[Bar]) -> Result {
-    let highest = bars.iter().map(|bar| bar.count).max().unwrap_or(0);
-    let mut before = None;
-    for run in bars.chunk_by(|one, next| (one.count == 0) == (next.count == 0)) {
-        if run.len() >= SHORTEST_GAP && run.iter().all(|bar| bar.count == 0) {
-            continue;
-        }
-        for bar in run {
-            if before.is_some_and(|end| end != bar.low_ns) {
-                writeln!(text, "{:>20} ⋮", "")?;
-            }
-            before = Some(bar.high_ns);
-            let columns = (bar.count * BAR_COLUMNS).div_ceil(highest.max(1)) as usize;
-            writeln!(text, "{:>20} │{} {}", label(bar), "█".repeat(columns), bar.count)?;
-        }
-    }
-    Ok(())
 }
 
 fn write_owners(text: &mut String, summary: &Summary) -> Result {

@@ -55,7 +55,9 @@ impl Wheel {
 
     /// The level of a timer this many jiffies ahead of the wheel's clock.
     pub fn level(self, delta: u64) -> u8 {
-        (0..self.levels - 1).find(|&level| delta < LEVEL_REACH * granularity(level)).unwrap_or(self.levels - 1)
+        (0..self.levels - 1)
+            .find(|&level| delta < LEVEL_REACH * granularity(level))
+            .unwrap_or(self.levels - 1)
     }
 
     /// What is this many jiffies ahead, or more, does not fit (`WHEEL_TIMEOUT_CUTOFF`).

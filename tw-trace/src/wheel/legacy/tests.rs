@@ -23,8 +23,11 @@ fn run(shape: Shape, arrivals: &[(u64, u64, u64)]) -> Vec<Life> {
     }
     row.advance(u64::MAX, |jiffy, killer, group| lives.push((jiffy, killer, group)));
     assert_eq!((row.count(), row.next_timer()), (0, None));
-    let life = |(ended, killer, group): (u64, Killer, Group)| {
-        Life { arrived: arrivals[group.id as usize].0, ended, count: group.count, killer }
+    let life = |(ended, killer, group): (u64, Killer, Group)| Life {
+        arrived: arrivals[group.id as usize].0,
+        ended,
+        count: group.count,
+        killer,
     };
     lives.into_iter().map(life).collect()
 }
@@ -90,7 +93,10 @@ fn a_row_over_its_quota_lasts_up_to_fifteen_periods_and_never_more() {
         for a_second in [14, 100, 1_000] {
             let lives = steady(shape, a_second * 15 / 2, 60);
             let (shortest, longest) = span(&lives, 30 * shape.period);
-            assert!(longest <= 15 * shape.period && longest > 15 * shape.period - shape.period / 20, "{longest}");
+            assert!(
+                longest <= 15 * shape.period && longest > 15 * shape.period - shape.period / 20,
+                "{longest}"
+            );
             assert!(shortest > 13 * shape.period, "{shortest}");
         }
     }
