@@ -244,14 +244,17 @@ impl Plan {
         let mut lacking: Vec<String> = Vec::new();
         let ways = task.ways.iter().filter(|way| way.backends.contains(&self.backend));
         for way in ways {
-            let missing: Vec<_> =
-                way.programs.iter().filter_map(|program| facts.missing_for_program(program).err()).collect();
-            if !missing.is_empty() {
-                lacking.extend(missing);
+            let mut open = true;
+            for why in way.programs.iter().filter_map(|program| facts.missing_for_program(program).err()) {
+                open = false;
+                if !lacking.contains(&why) {
+                    lacking.push(why);
+                }
+            }
+            if !open {
                 continue;
             }
             if !lacking.is_empty() {
-                lacking.dedup();
                 let places: Vec<_> = way.programs.iter().map(|program| program.attach.to_string()).collect();
                 self.replaced.push(format!(
                     "{}: {}, so told from {}",
@@ -267,7 +270,6 @@ impl Plan {
             self.blind_spots.extend(way.uncovered.iter().map(|&spot| spot.to_owned()));
             return;
         }
-        lacking.dedup();
         let why = if lacking.is_empty() { String::new() } else { format!(" ({})", lacking.join(", ")) };
         match task.without {
             table::Without::Refuse(consequence) => reasons.push(format!("{consequence}{why}")),
