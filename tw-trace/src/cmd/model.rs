@@ -117,7 +117,7 @@ fn load(args: &ModelArgs, measured: Option<&Measured>, assumed: &mut Vec<String>
             match of_run {
                 Some(rate) => assumed.push(format!("the run's rate, {rate:.1} closes a second (--rate)")),
                 None => {
-                    assumed.push(format!("{EXAMPLE_RATE} closes a second: the run does not tell (--rate)"))
+                    assumed.push(format!("{EXAMPLE_RATE} closes a second: the run does not tell (--rate)"));
                 }
             }
             Ok(Load { rate: of_run.or(Some(EXAMPLE_RATE)), ..load })

@@ -128,11 +128,13 @@ fn late(measured: &Measured) -> Option<Departure> {
 fn rearmed(measured: &Measured) -> Option<Departure> {
     let by_summary = measured.summary.as_ref().map_or(0, |totals| totals.rearms);
     if measured.rearmed > 0 {
-        let text = format!(
-            "{} had their timer restarted (by a late segment, or the FIN once more) and began anew after up to {}",
-            measured.rearmed,
-            duration(measured.longest_rearm_ns)
-        );
+        let after = match measured.longest_rearm_ns {
+            0 => String::new(),
+            ns => format!(", the last time up to {} after close()", duration(ns)),
+        };
+        let sockets = measured.rearmed;
+        let text =
+            format!("{sockets} had their timer restarted (by a late segment, or the FIN once more){after}");
         Some(Departure { cause: "rearmed", sockets: Some(measured.rearmed), text })
     } else if measured.exits == 0 && by_summary > 0 {
         let text = format!("timers were restarted {by_summary} times; the run has no lines that say whose");

@@ -82,7 +82,7 @@ fn write_population(text: &mut String, prediction: &Prediction) -> Result {
     let population = prediction.population;
     match population.steady {
         Some(steady) => {
-            writeln!(text, "In TIME_WAIT at once: {steady} on average, {} at most", population.peak)?
+            writeln!(text, "In TIME_WAIT at once: {steady} on average, {} at most", population.peak)?;
         }
         None => writeln!(text, "In TIME_WAIT at once: {} at most", population.peak)?,
     }
