@@ -247,7 +247,7 @@ fn set_address6() -> Result<()> {
 
 /// A new IPv6 address is tentative until a kernel worker has looked at it.
 fn wait_for_address6() -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(2);
+    let deadline = Instant::now() + 2 * PATIENCE;
     while let Err(error) = UdpSocket::bind(SocketAddr::new(HERE6.into(), 0)) {
         if Instant::now() > deadline {
             return Err(error).context("the IPv6 address does not become usable");
