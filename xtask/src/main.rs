@@ -2,6 +2,7 @@
 
 mod bench;
 mod build;
+mod kernel_data;
 mod lint;
 mod pinned;
 mod setup;
@@ -49,6 +50,9 @@ enum Task {
     /// Play one scenario, as the suite asks for it
     #[command(hide = true)]
     Play(player::PlayArgs),
+    /// Cut kernels' types and symbols down to what the tests of the plan need
+    #[command(hide = true)]
+    KernelData(kernel_data::KernelDataArgs),
     /// Make TCP traffic, as the tests and the demo do
     #[command(hide = true)]
     Traffic(traffic::TrafficArgs),
@@ -66,6 +70,7 @@ fn main() -> ExitCode {
         Task::VmGuest(args) => vm::run_guest(&args).map(done),
         Task::Suite(args) => suite::run(&args),
         Task::Play(args) => player::run(&args).map(done),
+        Task::KernelData(args) => kernel_data::run(&args).map(done),
         Task::Traffic(args) => traffic::run(&args).map(done),
     };
     result.unwrap_or_else(|error| {

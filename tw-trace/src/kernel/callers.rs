@@ -2,7 +2,8 @@
 
 use tw_trace_common::config::{CALLER_RANGES, Caller, CallerRange};
 
-use super::kallsyms::Symbols;
+pub use super::names::TIMER_HANDLER;
+use super::{kallsyms::Symbols, names::frames};
 
 /// One kind of caller, the functions that stand for it, and what is not told without any of them.
 pub struct Row {
@@ -17,50 +18,36 @@ pub struct Row {
 pub const CALLERS: &[Row] = &[
     Row {
         caller: Caller::Firing,
-        functions: &[
-            "__run_timers",
-            "expire_timers",
-            "__run_timer_base",
-            "run_timer_base",
-            "run_timer_softirq",
-            "timer_expire_remote",
-        ],
+        functions: frames::FIRING,
         without: "expiries cannot be told from early ends",
     },
     Row {
         caller: Caller::Rearming,
-        functions: &["mod_timer", "mod_timer_pending", "__mod_timer"],
+        functions: frames::REARMING,
         without: "re-arms cannot be told from early ends",
     },
     Row {
         caller: Caller::Connect,
-        functions: &["__inet_check_established", "__inet6_check_established", "__inet_hash_connect"],
+        functions: frames::CONNECT,
         without: "exit reason reused is told as unknown",
     },
     Row {
         caller: Caller::StateProcess,
-        functions: &["tcp_timewait_state_process"],
+        functions: frames::STATE_PROCESS,
         without: "exit reason rst is told as reset_sent or new_syn",
     },
     Row {
         caller: Caller::Receive,
-        functions: &["tcp_v4_rcv", "tcp_v6_rcv"],
+        functions: frames::RECEIVE,
         without: "exit reasons new_syn and reset_sent are told as unknown",
     },
-    Row {
-        caller: Caller::Abort,
-        functions: &["tcp_abort"],
-        without: "exit reason killed is told as unknown",
-    },
+    Row { caller: Caller::Abort, functions: frames::ABORT, without: "exit reason killed is told as unknown" },
     Row {
         caller: Caller::Purge,
-        functions: &["inet_twsk_purge", "tcp_twsk_purge"],
+        functions: frames::PURGE,
         without: "exit reason netns_gone is told as unknown",
     },
 ];
-
-/// The function that every time-wait timer runs: `tw_timer_handler` (net/ipv4/inet_timewait_sock.c).
-pub const TIMER_HANDLER: &str = "tw_timer_handler";
 
 /// All functions whose addresses are wanted.
 pub fn wanted() -> Vec<&'static str> {

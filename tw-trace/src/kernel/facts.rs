@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::btf::Btf;
 use super::kallsyms::{self, KallsymsError, Symbols};
+use super::names;
 use super::offsets::{MissingField, Resolved, resolve_offsets};
 
 mod requirements;
@@ -17,47 +18,10 @@ mod system;
 pub(crate) mod tests;
 mod tracefs;
 
+pub use super::names::{FTRACE_DIRECT, FUNCTIONS, TRACE_EVENTS};
 pub use system::{Release, System, Told, Untold};
 
 pub const VMLINUX_BTF: &str = "/sys/kernel/btf/vmlinux";
-
-/// Trace events that tw-trace can use.
-pub const TRACE_EVENTS: &[&str] =
-    &["inet_sock_set_state", "timer_start", "timer_cancel", "timer_expire_entry"];
-
-/// Functions that probes or reasons can lean on (docs: where each exists).
-pub const FUNCTIONS: &[&str] = &[
-    "tcp_set_state",
-    "inet_sk_set_state",
-    "inet_sk_state_store",
-    "tcp_time_wait",
-    "inet_twsk_alloc",
-    "__inet_twsk_schedule",
-    "inet_twsk_hashdance",
-    "inet_twsk_hashdance_schedule",
-    "tw_timer_handler",
-    "inet_twsk_kill",
-    "inet_twsk_deschedule_put",
-    "inet_twsk_free",
-    "inet_twsk_purge",
-    "tcp_twsk_purge",
-    "tcp_timewait_state_process",
-    "tcp_twsk_unique",
-    "__inet_check_established",
-    "__inet6_check_established",
-    "__inet_hash_connect",
-    "tcp_v4_connect",
-    "tcp_v6_connect",
-    "tcp_v4_rcv",
-    "tcp_v6_rcv",
-    "tcp_abort",
-    "inet_csk_get_port",
-    "inet_csk_accept",
-    "calc_wheel_index",
-];
-
-/// What BPF trampolines hang on ftrace with, by version; looked for in kallsyms too.
-pub const FTRACE_DIRECT: &[&str] = &["register_ftrace_direct", "update_ftrace_direct_add"];
 
 /// One function of [`FUNCTIONS`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,12 +59,12 @@ impl BtfFacts {
             offsets: resolve_offsets(btf),
             trace_events: TRACE_EVENTS.iter().map(|name| (*name, btf.trace_event_params(name))).collect(),
             functions: FUNCTIONS.iter().map(|name| (*name, btf.function_params(name))).collect(),
-            ring_buffer: btf.type_size("bpf_ringbuf").is_some(),
-            iter_tcp: btf.has_function("bpf_iter_tcp"),
-            tw_kill: btf.has_member("inet_timewait_sock", "tw_kill"),
+            ring_buffer: btf.type_size(names::RING_BUFFER).is_some(),
+            iter_tcp: btf.has_function(names::ITER_TCP),
+            tw_kill: btf.has_member(names::TW_KILL.0, names::TW_KILL.1),
             ftrace_direct: FTRACE_DIRECT.iter().any(|name| btf.has_function(name)),
-            kprobes: btf.has_function("register_kprobe"),
-            cookies: btf.has_function("bpf_get_socket_ptr_cookie"),
+            kprobes: btf.has_function(names::KPROBES),
+            cookies: btf.has_function(names::COOKIES),
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod kallsyms;
 pub mod learn;
 pub mod load;
 pub mod mounts;
+pub mod names;
 pub mod netns;
 pub mod offsets;
 pub mod plan;

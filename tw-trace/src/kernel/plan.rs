@@ -7,10 +7,12 @@ use tw_trace_common::{config::mode_bits, event::Kind};
 
 use super::facts::Facts;
 use table::{TASKS, Way};
+pub use wants::Wants;
 
 mod table;
 #[cfg(test)]
 pub(crate) mod tests;
+mod wants;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
@@ -118,34 +120,6 @@ impl Params {
             Self::None => true,
             Self::Exactly(wanted) => found == wanted,
             Self::AtLeast(wanted) => found >= wanted,
-        }
-    }
-}
-
-/// What a view wants to see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wants(pub u16);
-
-impl Wants {
-    /// Everything that any of these kinds of record needs.
-    pub fn kinds(kinds: &[Kind]) -> Self {
-        Self(kinds.iter().fold(0, |mask, kind| mask | kind.bit()))
-    }
-
-    pub fn states(self) -> bool {
-        self.0 & Kind::State.bit() != 0
-    }
-
-    pub fn time_waits(self) -> bool {
-        self.0 & !Kind::State.bit() != 0
-    }
-
-    fn needs(self, serves: Serves) -> bool {
-        match serves {
-            Serves::States => self.0 != 0,
-            Serves::Ends | Serves::Armings | Serves::Seeds => self.time_waits(),
-            Serves::Causes => self.0 & Kind::TwRearm.bit() != 0,
-            Serves::Overflows => self.0 & Kind::TwOverflow.bit() != 0,
         }
     }
 }
