@@ -34,11 +34,9 @@ pub(crate) fn armed<M: Memory>(tw: u64, timer: u64, start: Start) {
     // SAFETY: both take no arguments.
     let (now, jiffies) = unsafe { (bpf_ktime_get_ns(), bpf_jiffies64()) };
     let wheel = sock::wheel::<M>(timer);
-    let timeout = wheel.expires.saturating_sub(jiffies) as u32;
-    let arming = Arming { wheel, timeout, substate: sock::substate(tw), now };
-    if arming.substate == TIME_WAIT {
-        set_cell(Cell::TimewaitLen, u64::from(timeout));
-    }
+    let substate = sock::substate(tw);
+    let timeout = timeout(wheel.expires.saturating_sub(jiffies), substate) as u32;
+    let arming = Arming { wheel, timeout, substate, now };
     if scratch.net == cell(Cell::OwnNet) {
         return;
     }
@@ -48,6 +46,21 @@ pub(crate) fn armed<M: Memory>(tw: u64, timer: u64, start: Start) {
         // There before us and not seeded yet, or there was no room for it.
         Start::Again => unknown(scratch),
     }
+}
+
+/// What was asked for, from what is left of it. A tick may have come in between: TIME_WAIT proper is always armed
+/// for the same number of jiffies, so one less than last time is the same.
+#[inline(always)]
+fn timeout(left: u64, substate: u8) -> u64 {
+    if substate != TIME_WAIT {
+        return left;
+    }
+    let known = cell(Cell::TimewaitLen);
+    if known == left + 1 {
+        return known;
+    }
+    set_cell(Cell::TimewaitLen, left);
+    left
 }
 
 /// Whether an entry is that of the socket in the scratch, and not of one whose end was missed. A cookie may have

@@ -116,7 +116,7 @@ impl Boot {
         unsafe { command.pre_exec(|| Ok(set_pdeathsig(Signal::SIGKILL)?)) };
         command.args(self.arch.machine());
         match self.clock {
-            Clock::Warped => command.args(["-icount", "shift=auto,sleep=off", "-smp", "1"]),
+            Clock::Warped => command.args(["-icount", "shift=1,sleep=off", "-smp", "1"]),
             Clock::Real => command.args(["-smp", "2"]),
         };
         command.args(["-m", MEMORY, "-display", "none", "-nodefaults", "-no-user-config", "-no-reboot"]);
@@ -185,7 +185,7 @@ mod tests {
             extract: None,
         };
         let warped = sh::shown(&boot.command());
-        assert!(warped.contains("-icount shift=auto,sleep=off -smp 1") && warped.contains("console=ttyAMA0"));
+        assert!(warped.contains("-icount shift=1,sleep=off -smp 1") && warped.contains("console=ttyAMA0"));
         boot.clock = Clock::Real;
         let real = sh::shown(&boot.command());
         assert!(!real.contains("-icount") && real.contains("-smp 2"));
