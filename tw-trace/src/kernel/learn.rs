@@ -5,6 +5,7 @@
 //! no timer event, cannot be dated without it. The connection lives and dies in a network namespace of its own.
 
 use std::{
+    fs::File,
     net::{Shutdown, TcpListener, TcpStream},
     thread,
 };
@@ -21,23 +22,27 @@ use super::{
 
 impl Loaded {
     /// Closes a connection in a namespace of its own, with only the start of timers watched and that namespace
-    /// kept out of everything else. Needs CAP_SYS_ADMIN.
+    /// kept out of everything else. Needs CAP_SYS_ADMIN. The namespace stays until this is dropped: where it is known
+    /// by its inode, the next one would get the same, and its sockets would not be told.
     pub fn learn_timewait_len(&mut self) -> Result<()> {
         let map = self.ebpf.map_mut("CELLS").context("no map CELLS")?;
         let mut cells = Array::<&mut MapData, u64>::try_from(map)?;
-        thread::scope(|scope| {
+        let (own_net, closed) = thread::scope(|scope| {
             scope
-                .spawn(|| {
+                .spawn(|| -> Result<(File, Result<()>)> {
                     unshare(CloneFlags::CLONE_NEWNET)
                         .context("a network namespace of its own (CAP_SYS_ADMIN)")?;
                     let net =
                         cookie().map_or_else(|| Netns::current().map(|netns| netns.inode.into()), Ok)?;
+                    let own = File::open("/proc/thread-self/ns/net").context("holding the namespace")?;
                     cells.set(Cell::OwnNet as u32, net, 0)?;
-                    close_a_connection()
+                    Ok((own, close_a_connection()))
                 })
                 .join()
                 .map_err(|_| anyhow!("the thread that makes the connection panicked"))?
         })?;
+        self.own_net = Some(own_net);
+        closed?;
         let map = self.ebpf.map("CELLS").context("no map CELLS")?;
         match Array::<&MapData, u64>::try_from(map)?.get(&(Cell::TimewaitLen as u32), 0)? {
             0 => bail!("its timer was not seen"),

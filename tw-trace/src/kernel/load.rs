@@ -1,5 +1,7 @@
 //! The aya calls: load the object with this kernel's facts in it, attach the plan, detach.
 
+use std::fs::File;
+
 use anyhow::{Context as _, Result, bail};
 use aya::{Btf, Ebpf, EbpfLoader, Pod, VerifierLogLevel, maps::Map, util::nr_cpus};
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
@@ -77,6 +79,8 @@ pub struct Loaded {
     attached: Vec<(&'static Program, Link)>,
     /// By how much the due times of jiffies may be told late, and so lateness too short.
     pub clock_error_ns: u64,
+    /// The network namespace in which the length of TIME_WAIT was learned.
+    pub(super) own_net: Option<File>,
 }
 
 /// Loads what the plan names, ready to attach.
@@ -123,7 +127,7 @@ pub fn load(plan: &Plan, btf: &Btf, settings: &Settings) -> Result<Loaded> {
     for row in &plan.programs {
         program::load(&mut ebpf, row, btf)?;
     }
-    Ok(Loaded { ebpf, attached: Vec::new(), clock_error_ns })
+    Ok(Loaded { ebpf, attached: Vec::new(), clock_error_ns, own_net: None })
 }
 
 fn ring_sizes(sizes: Sizes) -> Result<sizing::Rings> {

@@ -1,5 +1,5 @@
-//! The guests that `cargo xtask test` boots: each kernel line once or more, each backend on an old and a new kernel.
-//! The rest is for `cargo xtask vm --all`.
+//! The guests that `cargo xtask test` boots: each kernel line under each backend, on x86-64. What emulates another
+//! architecture is for `cargo xtask vm --all`.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::arch::Arch;
-use super::backend::Backend;
 use super::cache::Folder;
 use super::kernels::{self, Freshness};
 use super::port::Outcome;
@@ -15,14 +14,6 @@ use super::run::{self, Guest, Orders, Report};
 use super::{VmArgs, table};
 use crate::setup;
 
-const CHOSEN: &[(&str, Backend)] = &[
-    ("5.10", Backend::Fentry),
-    ("5.10", Backend::Tracepoint),
-    ("6.1", Backend::Kprobe),
-    ("6.12", Backend::Fentry),
-    ("6.18", Backend::Tracepoint),
-    ("7", Backend::Kprobe),
-];
 /// Of one guest.
 const LIMIT: Duration = Duration::from_mins(15);
 
@@ -45,15 +36,10 @@ pub(crate) fn run() -> Result<Matrix> {
 }
 
 fn guests(folder: &Path) -> Result<Vec<Guest>> {
-    let mut lines: Vec<&str> = CHOSEN.iter().map(|(line, _)| *line).collect();
-    lines.dedup();
-    let find = |line: &&str| kernels::find(line).map_err(anyhow::Error::msg);
-    let kernels = lines.iter().map(|line| kernels::ensure(find(line)?, Arch::X86_64, Freshness::Cached));
+    let kernels = kernels::LINES.iter().map(|line| kernels::ensure(line, Arch::X86_64, Freshness::Cached));
     let kernels = kernels.collect::<Result<Vec<_>>>()?;
     let args = VmArgs::default();
-    let guests = args.guests(args.boots(&kernels, folder)?)?;
-    let is_chosen = |guest: &Guest| CHOSEN.contains(&(guest.line.as_str(), guest.backend));
-    Ok(guests.into_iter().filter(is_chosen).collect())
+    args.guests(args.boots(&kernels, folder)?)
 }
 
 impl Matrix {
