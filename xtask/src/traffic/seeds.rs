@@ -12,6 +12,7 @@ use super::rearm::PAST_ONE_GRANULE;
 use super::scenario::Scenario;
 use super::scene::Scene;
 use super::tcp::{CLIENT_COMM, LOOPBACK, LOOPBACK6, Pair, SERVER_COMM, act_as, listen, reset_on_close};
+use crate::netns;
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new("seeded", 8100, "2,000 sockets are in TIME_WAIT before the tracer starts", ONE, time_wait)
@@ -64,7 +65,14 @@ fn time_wait6(scene: &mut Scene) -> Result<()> {
     close_all(scene, LOOPBACK6.into())
 }
 
+/// The kernel hands ports out in one sequence for all namespaces: beside another load, a port comes round within
+/// seconds and would be taken over.
+fn no_reuse() -> Result<()> {
+    netns::sysctl("net/ipv4/tcp_tw_reuse", "0")
+}
+
 fn close_all(scene: &mut Scene, ip: IpAddr) -> Result<()> {
+    no_reuse()?;
     let at = SocketAddr::new(ip, scene.port);
     let listener = listen(at)?;
     for _ in 0..scene.count {
@@ -110,6 +118,7 @@ fn then_rst(scene: &mut Scene) -> Result<()> {
 
 /// Closes the clients' ends, waits until all are mini-sockets, and then for the tracer. Gives the servers' ends.
 fn orphans(scene: &mut Scene) -> Result<Vec<TcpStream>> {
+    no_reuse()?;
     let at = SocketAddr::new(LOOPBACK.into(), scene.port);
     let listener = listen(at)?;
     let mut servers = Vec::new();
