@@ -8,6 +8,8 @@ use super::Lateness;
 const LEVEL_SHIFT: u64 = 3;
 /// How well tw-trace knows when in time a jiffy begins; it says so when it knows less well.
 const PHASE_NS: u64 = 50_000;
+/// What a tick may come late where CPUs are taken away for a while, as a busy host does with its guests.
+const TAKEN_AWAY_NS: u64 = 20_000_000;
 /// What softirqs of a machine with other work may cost.
 const TOLERATED_NS: u64 = 250_000_000;
 
@@ -28,9 +30,9 @@ pub(super) fn problems(exit: &Value, tick_ns: u64, lateness: Lateness) -> Vec<St
     if bucket != model {
         object(format!("fired in bucket {bucket}, the model of level {level} says {model}"));
     }
-    let allowed = match lateness {
-        Lateness::Exact => tick_ns,
-        Lateness::Tolerant => TOLERATED_NS,
+    let (allowed, tick_late) = match lateness {
+        Lateness::Exact => (tick_ns, PHASE_NS),
+        Lateness::Tolerant => (TOLERATED_NS, TAKEN_AWAY_NS),
     };
     match number("lateness_ns") {
         Some(late) if late <= allowed => {}
@@ -41,13 +43,13 @@ pub(super) fn problems(exit: &Value, tick_ns: u64, lateness: Lateness) -> Vec<St
     // the tick's interrupt came late itself.
     let told = number("rounding_ns");
     if !told.is_some_and(|told| {
-        (rounding.saturating_sub(tick_ns + PHASE_NS)..=rounding + PHASE_NS).contains(&told)
+        (rounding.saturating_sub(tick_ns + tick_late)..=rounding + PHASE_NS).contains(&told)
     }) {
         object(format!("rounding {told:?} ns, the model says {rounding} or up to a tick less"));
     }
     match (number("since_arming_ns"), number("timeout_ns")) {
         (Some(lived), Some(timeout)) => {
-            let least = timeout + rounding - tick_ns - PHASE_NS;
+            let least = (timeout + rounding).saturating_sub(tick_ns + tick_late);
             let most = timeout + rounding + allowed + PHASE_NS;
             if !(least..=most).contains(&lived) {
                 object(format!("lived {lived} ns after its arming, the model says {least} – {most}"));
