@@ -64,6 +64,7 @@ counters! {
     EndedBeforeSeed = 18 => "ended_before_seed", Note, "time-wait sockets that ended before they could be seeded";
     Recursion = 19 => "recursion", LostRecord, "events lost: the kernel does not run a program inside itself";
     States = 20 => "states", Made, "state changes of the sockets that the filters select";
+    AllocationMapFull = 21 => "allocation_map_full", Note, "calls of inet_twsk_alloc whose result was not looked at: their map was full";
 }
 
 /// The counters of the records of this kind that were made, and of those that found no room.

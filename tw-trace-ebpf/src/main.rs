@@ -16,6 +16,7 @@ mod attach {
 mod hook {
     pub(crate) mod alone;
     pub(crate) mod dated;
+    pub(crate) mod hidden;
     pub(crate) mod life;
     pub(crate) mod overflow;
     pub(crate) mod seed;

@@ -9,7 +9,8 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::{
     bpf_get_current_pid_tgid, bpf_probe_read_kernel,
     generated::{
-        bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_probe_read_kernel as bpf_probe_read_kernel_raw,
+        bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_socket_cookie,
+        bpf_probe_read_kernel as bpf_probe_read_kernel_raw,
     },
 };
 use tw_trace_common::{
@@ -18,7 +19,7 @@ use tw_trace_common::{
 };
 
 use crate::{
-    globals::offset,
+    globals::{self, offset},
     maps::{OPTIONS, Scratch},
 };
 
@@ -163,6 +164,18 @@ pub(crate) fn state<M: Memory>(sk: u64) -> u8 {
 #[inline(always)]
 pub(crate) fn stored_cookie<M: Memory>(sk: u64) -> u64 {
     M::read(sk, offset!(skc_cookie))
+}
+
+/// The socket's cookie, given to it now if it has none. Programs whose arguments the verifier knows may ask for it
+/// from 5.12 on; before, it is what somebody else asked for. Constant, so that the verifier sees one of the two.
+#[inline(always)]
+pub(crate) fn cookie(sk: *mut c_void) -> u64 {
+    if globals::keyless() {
+        stored_cookie::<Typed>(sk as u64)
+    } else {
+        // SAFETY: the verifier knows the argument as a `struct sock`.
+        unsafe { bpf_get_socket_cookie(sk) }
+    }
 }
 
 #[inline(always)]

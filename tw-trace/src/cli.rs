@@ -161,7 +161,7 @@ pub enum Family {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Sizes")]
 pub struct SizeArgs {
-    /// Ring buffer between kernel and user space; rounded up to a power of two
+    /// Ring buffers between kernel and user space, all together; rounded up to a power of two
     #[arg(long, value_name = "SIZE", default_value = "32MiB", value_parser = bytes)]
     pub ring_size: u32,
     /// Time-wait sockets followed at once, at most 67108864 [default: tcp_max_tw_buckets with --netns, else by

@@ -14,6 +14,7 @@ use crate::{
     collector::{Collector, KernelTotals, Watched},
     header::Header,
     kernel::{
+        clock::now_ns,
         load::{Loaded, Settings},
         netns::{Sysctls, run_in},
         plan::Serves,
@@ -23,7 +24,7 @@ use crate::{
     output::is_read,
     sink::{Lost, Sink},
     source::live::Live,
-    start::{Started, Steps, now_ns},
+    start::{Started, Steps},
     stop::{Listener, Stop},
     summary::Summary,
     warning::Warning,

@@ -4,10 +4,11 @@
 use std::{io::Write as _, time::Instant};
 
 use anyhow::Result;
-use nix::time::{ClockId, clock_gettime};
+use nix::time::ClockId;
 
 use crate::{
     kernel::{
+        clock::now_ns,
         load::{Loaded, Log, Settings, load},
         prepare::{Attempts, Resolved},
         program::Refused,
@@ -87,9 +88,4 @@ impl Steps {
             let _ = writeln!(std::io::stderr(), "{what} after {} ms", self.began.elapsed().as_millis());
         }
     }
-}
-
-pub(crate) fn now_ns(clock: ClockId) -> Result<u64> {
-    let now = clock_gettime(clock)?;
-    Ok(u64::try_from(now.tv_sec()).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec()).unwrap_or(0))
 }

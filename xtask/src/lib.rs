@@ -1,5 +1,6 @@
 //! The parts of `cargo xtask` that tests use too.
 
+pub mod backend;
 pub mod demo;
 pub mod netns;
 pub mod suite;

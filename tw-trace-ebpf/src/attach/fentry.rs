@@ -8,9 +8,11 @@ use aya_ebpf::{
     macros::{fentry, fexit},
     programs::{FEntryContext, FExitContext},
 };
-use tw_trace_common::state::TcpState;
 
-use crate::{attach::trace_event::cookie, hook, sock::Typed};
+use crate::{
+    hook,
+    sock::{self, Typed},
+};
 
 /// `void tcp_set_state(struct sock *sk, int state)` (net/ipv4/tcp.c, 5.10 – 7.3).
 #[fentry(function = "tcp_set_state")]
@@ -31,9 +33,8 @@ pub(crate) fn fentry_inet_sk_set_state(ctx: FEntryContext) -> i32 {
 /// `tcp_set_state`, which calls this function for everything else.
 #[fentry(function = "inet_sk_state_store")]
 pub(crate) fn fentry_listen(ctx: FEntryContext) -> i32 {
-    if ctx.arg::<i32>(1) == TcpState::Listen as i32 {
-        entering(&ctx);
-    }
+    let sk: *mut c_void = ctx.arg(0);
+    hook::set_state::entering_past::<Typed>(sk as u64, ctx.arg::<i32>(1) as u8, || sock::cookie(sk));
     0
 }
 
@@ -47,7 +48,7 @@ pub(crate) fn fentry_inet_sk_state_store(ctx: FEntryContext) -> i32 {
 #[inline(always)]
 fn entering(ctx: &FEntryContext) {
     let sk: *mut c_void = ctx.arg(0);
-    hook::set_state::entering::<Typed>(sk as u64, ctx.arg::<i32>(1) as u8, || cookie(sk));
+    hook::set_state::entering::<Typed>(sk as u64, ctx.arg::<i32>(1) as u8, || sock::cookie(sk));
 }
 
 /// See `hook::life::schedule_begins`.

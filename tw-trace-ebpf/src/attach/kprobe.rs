@@ -3,18 +3,15 @@
 //! The prototypes are with the shims of the fentry backend. These programs may not ask for a socket's cookie.
 #![expect(clippy::needless_pass_by_value, reason = "the attribute macros ask for it")]
 
+use crate::{
+    hook,
+    sock::{self, Probed},
+};
 use aya_ebpf::{
     EbpfContext,
     bindings::bpf_user_pt_regs_t,
     macros::{kprobe, kretprobe},
     programs::{ProbeContext, RetProbeContext},
-};
-use tw_trace_common::state::TcpState;
-
-use crate::{
-    hook,
-    maps::{ALLOCATIONS, Allocation},
-    sock::{self, Probed},
 };
 
 #[kprobe(function = "tcp_set_state")]
@@ -31,9 +28,9 @@ pub(crate) fn kprobe_inet_sk_set_state(ctx: ProbeContext) -> u32 {
 
 #[kprobe(function = "inet_sk_state_store")]
 pub(crate) fn kprobe_listen(ctx: ProbeContext) -> u32 {
-    if arg(&ctx, 1) as u8 == TcpState::Listen as u8 {
-        entering(&ctx);
-    }
+    let sk = arg(&ctx, 0);
+    let cookie = || sock::stored_cookie::<Probed>(sk);
+    hook::set_state::entering_past::<Probed>(sk, arg(&ctx, 1) as u8, cookie);
     0
 }
 
@@ -79,24 +76,17 @@ pub(crate) fn kprobe_inet_twsk_kill(ctx: ProbeContext) -> u32 {
     0
 }
 
-/// Keeps the arguments for the return. Not per CPU: this function also runs with softirqs on, and may go on
-/// elsewhere.
+/// See `hook::overflow::begins`.
 #[kprobe(function = "inet_twsk_alloc")]
 pub(crate) fn kprobe_inet_twsk_alloc(ctx: ProbeContext) -> u32 {
-    let arguments = &Allocation { sk: arg(&ctx, 0), death_row: arg(&ctx, 1) };
-    let _ = ALLOCATIONS.insert(return_slot(ctx.regs.cast(), Frame::Called), arguments, 0);
+    let call = return_slot(ctx.regs.cast(), Frame::Called);
+    hook::overflow::begins(call, arg(&ctx, 0), arg(&ctx, 1));
     0
 }
 
 #[kretprobe(function = "inet_twsk_alloc")]
 pub(crate) fn kretprobe_inet_twsk_alloc(ctx: RetProbeContext) -> u32 {
-    let slot = return_slot(ctx.regs.cast(), Frame::Returned);
-    // SAFETY: an entry of this very call, see `return_slot`.
-    let Some(Allocation { sk, death_row }) = (unsafe { ALLOCATIONS.get(slot).copied() }) else { return 0 };
-    let _ = ALLOCATIONS.remove(slot);
-    if ctx.ret::<u64>() == 0 {
-        hook::overflow::skipped::<Probed>(sk, death_row);
-    }
+    hook::overflow::ends(return_slot(ctx.regs.cast(), Frame::Returned), ctx.ret());
     0
 }
 

@@ -3,14 +3,10 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::{
-    EbpfContext, helpers::generated::bpf_get_socket_cookie, macros::btf_tracepoint,
-    programs::BtfTracePointContext,
-};
-use tw_trace_common::state::TcpState;
+use aya_ebpf::{EbpfContext, macros::btf_tracepoint, programs::BtfTracePointContext};
 
 use crate::{
-    globals::{self, CONFIG, load, offset},
+    globals::{CONFIG, load, offset},
     hook,
     sock::{self, Memory, Typed},
 };
@@ -21,11 +17,9 @@ use crate::{
 pub(crate) fn tp_inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     let sk: *mut c_void = ctx.arg(0);
     let (old, new): (i32, i32) = (ctx.arg(1), ctx.arg(2));
-    let is_child = old == TcpState::Listen as i32 && new == TcpState::SynRecv as i32;
-    let cookie = if is_child { 0 } else { cookie(sk) };
     #[cfg(feature = "debug-log")]
-    aya_log_ebpf::debug!(&ctx, "inet_sock_set_state: cookie {}, {} to {}", cookie, old, new);
-    hook::set_state::state_changed::<Typed>(sk as u64, old as u8, new as u8, cookie);
+    aya_log_ebpf::debug!(&ctx, "inet_sock_set_state: {} to {}", old, new);
+    hook::set_state::state_changed::<Typed>(sk as u64, old as u8, new as u8, || sock::cookie(sk));
     0
 }
 
@@ -62,18 +56,6 @@ pub(crate) fn tp_timer_expire_entry(ctx: BtfTracePointContext) -> i32 {
         hook::timer::fired::<Typed>(timer as u64, ctx.arg(1));
     }
     0
-}
-
-/// The socket's cookie, given to it now if it has none. Programs whose arguments the verifier knows may ask for it
-/// from 5.12 on; before, it is what somebody else asked for. Constant, so that the verifier sees one of the two.
-#[inline(always)]
-pub(crate) fn cookie(sk: *mut c_void) -> u64 {
-    if globals::keyless() {
-        sock::stored_cookie::<Typed>(sk as u64)
-    } else {
-        // SAFETY: the verifier knows the argument as a `struct sock`.
-        unsafe { bpf_get_socket_cookie(sk) }
-    }
 }
 
 /// `timer->function == tw_timer_handler`, without a helper call: every timer of the

@@ -1,14 +1,17 @@
 //! A connection that skips TIME_WAIT because there are too many time-wait sockets already.
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
-use tw_trace_common::event::{Kind, NONE_NS, TwOverflow};
+use tw_trace_common::{
+    counter::Counter,
+    event::{Kind, NONE_NS, TwOverflow},
+};
 
 use crate::{
-    count::book,
+    count::{book, count},
     emit, filter, globals,
     hook::{alone::alone, set_state::IPPROTO_TCP},
-    maps::Place,
-    sock::{self, Memory},
+    maps::{ALLOCATIONS, Allocation, Place},
+    sock::{self, Memory, Probed},
     sockets,
 };
 
@@ -19,6 +22,26 @@ use crate::{
 pub(crate) fn skipped<M: Memory>(sk: u64, death_row: u64) {
     if sock::protocol::<M>(sk) == IPPROTO_TCP {
         alone(|| tell::<M>(sk, death_row));
+    }
+}
+
+/// `inet_twsk_alloc` begins, for programs that see its arguments and its result apart: keeps the arguments under what
+/// tells this call from all others under way. Not per CPU: it also runs with softirqs on, and may go on elsewhere.
+#[inline(always)]
+pub(crate) fn begins(call: u64, sk: u64, death_row: u64) {
+    if ALLOCATIONS.insert(call, Allocation { sk, death_row }, 0).is_err() {
+        count(Counter::AllocationMapFull);
+    }
+}
+
+/// It ends, with the time-wait socket or null.
+#[inline(always)]
+pub(crate) fn ends(call: u64, made: u64) {
+    // SAFETY: an entry of this very call, which nobody else writes.
+    let Some(Allocation { sk, death_row }) = (unsafe { ALLOCATIONS.get(call).copied() }) else { return };
+    let _ = ALLOCATIONS.remove(call);
+    if made == 0 {
+        skipped::<Probed>(sk, death_row);
     }
 }
 

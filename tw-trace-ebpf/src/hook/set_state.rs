@@ -31,15 +31,21 @@ const LAST_ACK: u8 = TcpState::LastAck as u8;
 /// `entering` takes the state that the socket is still in from the socket, as those functions do.
 #[inline(always)]
 pub(crate) fn entering<M: Memory>(sk: u64, new: u8, cookie: impl FnOnce() -> u64) {
-    let old = sock::state::<M>(sk);
-    let is_child = old == LISTEN && new == SYN_RECV;
-    state_changed::<M>(sk, old, new, if is_child { 0 } else { cookie() });
+    state_changed::<M>(sk, sock::state::<M>(sk), new, cookie);
 }
 
-/// `cookie` is zero for the child of a listener (LISTEN → SYN_RECV): `inet_csk_clone_lock` gives the child its
-/// own cookie only after it has set the state.
+/// Where `tcp_set_state` is watched too, which ends in `inet_sk_state_store` for all but listen().
 #[inline(always)]
-pub(crate) fn state_changed<M: Memory>(sk: u64, old: u8, new: u8, cookie: u64) {
+pub(crate) fn entering_past<M: Memory>(sk: u64, new: u8, cookie: impl FnOnce() -> u64) {
+    if new == LISTEN {
+        entering::<M>(sk, new, cookie);
+    }
+}
+
+/// The child of a listener (LISTEN → SYN_RECV) is not asked for its cookie: `inet_csk_clone_lock` gives it one of its
+/// own only after it has set the state.
+#[inline(always)]
+pub(crate) fn state_changed<M: Memory>(sk: u64, old: u8, new: u8, cookie: impl FnOnce() -> u64) {
     if sock::protocol::<M>(sk) != IPPROTO_TCP {
         return;
     }
@@ -47,6 +53,8 @@ pub(crate) fn state_changed<M: Memory>(sk: u64, old: u8, new: u8, cookie: u64) {
         // Without state records, only the closing process is wanted.
         return;
     }
+    let is_child = old == LISTEN && new == SYN_RECV;
+    let cookie = if is_child { 0 } else { cookie() };
     alone(|| tell::<M>(sk, old, new, cookie));
 }
 
@@ -69,7 +77,9 @@ fn tell<M: Memory>(sk: u64, old: u8, new: u8, cookie: u64) {
     let seen = follow(sk, old, new, key, now);
     if globals::keyless() && new == FIN_WAIT1 {
         let (closer, owner) = (ends::key(scratch), seen.owner);
-        let _ = CLOSERS.insert(closer, owner, 0);
+        if CLOSERS.insert(closer, owner, 0).is_err() {
+            count(Counter::SocketMapFull);
+        }
     }
     report(scratch, &seen, old, new, now);
     if let (CLOSE, Some(entry)) = (new, seen.entry) {

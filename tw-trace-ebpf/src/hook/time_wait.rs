@@ -14,7 +14,7 @@ use tw_trace_common::{
 use crate::{
     count::{book, count},
     emit, ends, filter, globals,
-    hook::{dated::Dated, segment},
+    hook::{dated::Dated, hidden, segment},
     maps::{CLOSERS, Place, Scratch, TIME_WAITS, cell, set_cell},
     sock::{self, Memory, Probed},
     sockets, words,
@@ -234,50 +234,6 @@ fn report_enter(conn: &Conn, owner: &Owner, arming: &Arming) {
     });
 }
 
-/// The timer is being taken off to be armed anew. `__mod_timer` moves `expires` of a timer that stays in its
-/// slot without an event, so the old value may already differ from what was armed.
-#[inline(always)]
-pub(crate) fn restarting<M: Memory>(tw: u64, timer: u64) {
-    if let Some(known) = TIME_WAITS.get_ptr_mut(tw) {
-        // SAFETY: as in `armed`.
-        let known = unsafe { &mut *known };
-        let expires = sock::expires::<M>(timer);
-        // The substate alone says nothing: a FIN sets it before it restarts the timer.
-        if expires != known.armed_expires {
-            find_hidden_rearm(known, expires, sock::substate(tw));
-        }
-    }
-}
-
-/// Books a restart that left no event: `expires` moved within the slot. The last arming is then known to a
-/// jiffy; a change to TIME_WAIT that hid in it is dated the same way, from the learned TIME_WAIT length.
-#[inline(always)]
-fn find_hidden_rearm(known: &mut TimeWait, expires: u64, substate: u8) {
-    // A FIN within the jiffy of the arming changes the substate alone.
-    if expires == known.armed_expires && substate == known.substate {
-        return;
-    }
-    count(Counter::HiddenRearm);
-    book(known.net, known.netns, |ledger| ledger.rearms += 1);
-    let flipped = known.substate == FIN_WAIT2 && substate == TIME_WAIT;
-    known.flags |= exit_flags::HIDDEN_REARM | if flipped { exit_flags::HIDDEN_FLIP } else { 0 };
-    known.rearms += 1;
-    let len = cell(Cell::TimewaitLen) as u32;
-    if known.entered_ns == 0 && known.substate == TIME_WAIT && len != 0 {
-        // Seeded: what the timer says of its first arming is about to be forgotten.
-        known.entered_ns = globals::jiffy_ns(known.armed_expires - u64::from(len));
-    }
-    let timeout = if substate == TIME_WAIT { len } else { known.timeout_jiffies };
-    known.armed_ns =
-        if timeout == 0 { 0 } else { globals::jiffy_ns(expires.saturating_sub(u64::from(timeout))) };
-    if flipped {
-        known.entered_ns = known.armed_ns;
-    }
-    known.timeout_jiffies = timeout;
-    known.armed_expires = expires;
-    known.substate = substate;
-}
-
 /// The time-wait socket ended. `baseclk` is the due jiffy of the bucket that fired it, for an expiry.
 #[inline(always)]
 pub(crate) fn ended<M: Memory>(tw: u64, timer: u64, reason: ExitReason, baseclk: Option<u64>) {
@@ -292,7 +248,7 @@ pub(crate) fn ended<M: Memory>(tw: u64, timer: u64, reason: ExitReason, baseclk:
     words::copy(&mut scratch.time_wait, unsafe { &*found });
     let _ = TIME_WAITS.remove(tw);
     let known = &mut scratch.time_wait;
-    find_hidden_rearm(known, sock::expires::<M>(timer), sock::substate(tw));
+    hidden::find(known, sock::expires::<M>(timer), sock::substate(tw));
     book(known.net, known.netns, |ledger| {
         if let Some(exited) = ledger.exited.get_mut(reason as usize) {
             *exited += 1;

@@ -10,7 +10,10 @@ use tw_trace_common::{
 
 use crate::{
     count::count,
-    hook::time_wait::{self, Start},
+    hook::{
+        hidden,
+        time_wait::{self, Start},
+    },
     maps::CPU,
     sock::{self, Memory},
     stack,
@@ -52,7 +55,7 @@ pub(crate) fn cancelled<M: Memory>(ctx: *mut c_void, timer: u64) {
     } else if caller == Some(Caller::Rearming as u64) {
         // SAFETY: as above.
         unsafe { (*cpu).rearming = timer };
-        time_wait::restarting::<M>(tw, timer);
+        hidden::restarting::<M>(tw, timer);
     } else {
         let reason = reason(caller, sock::substate(tw));
         time_wait::ended::<M>(tw, timer, reason, None);

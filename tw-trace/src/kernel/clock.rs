@@ -12,6 +12,7 @@ use aya::{
     maps::{Array, MapData},
     programs::{SocketFilter, TestRun as _, TestRunOptions},
 };
+use nix::time::{ClockId, clock_gettime};
 use tw_trace_common::config::Cell;
 
 use super::tick::Tick;
@@ -22,6 +23,12 @@ const CLEAN: u32 = 3;
 const CLOSE_NS: u64 = 20_000;
 /// On a machine too busy for that, the best of this long is taken.
 const AT_MOST: Duration = Duration::from_millis(150);
+
+/// A clock's time in nanoseconds.
+pub fn now_ns(clock: ClockId) -> Result<u64> {
+    let now = clock_gettime(clock)?;
+    Ok(u64::try_from(now.tv_sec()).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec()).unwrap_or(0))
+}
 
 /// Sets [`Cell::JiffyZeroNs`] in the loaded object's `CELLS`. Returns by how much it may be late, in nanoseconds.
 pub fn calibrate(ebpf: &mut Ebpf, tick: Tick) -> Result<u64> {

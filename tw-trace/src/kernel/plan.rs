@@ -152,8 +152,7 @@ impl Plan {
 
     /// Bits of `mode_bits`: how the programs of this plan work together.
     pub fn mode(&self) -> u16 {
-        let by_function = |way: &Way| way.programs.iter().any(|program| program.attach.function().is_some());
-        let functions = self.way(Serves::Ends).is_some_and(by_function);
+        let functions = self.way(Serves::Ends).is_some_and(|way| hangs_on_functions(way.programs));
         (if self.keyless { mode_bits::KEYLESS } else { 0 })
             | (if functions { mode_bits::FUNCTIONS } else { 0 })
     }
@@ -179,6 +178,11 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
+/// Whether any of them is at a function of the kernel, and not at an event that it offers.
+fn hangs_on_functions(programs: impl IntoIterator<Item = &'static Program>) -> bool {
+    programs.into_iter().any(|program| program.attach.function().is_some())
+}
+
 /// The plan of one backend.
 pub fn plan(backend: Backend, facts: &Facts, wants: Wants) -> Result<Plan, Refusal> {
     let mut reasons = facts.missing_for(backend);
@@ -202,8 +206,10 @@ pub fn plan(backend: Backend, facts: &Facts, wants: Wants) -> Result<Plan, Refus
         plan.choose(task, facts, &mut reasons);
     }
     plan.look_for_cookies(facts);
-    let functions = plan.programs.iter().any(|program| program.attach.function().is_some());
-    if backend != Backend::Tracepoint && !functions && reasons.is_empty() {
+    if backend != Backend::Tracepoint
+        && !hangs_on_functions(plan.programs.iter().copied())
+        && reasons.is_empty()
+    {
         reasons.push(format!(
             "no function that it would watch can be watched ({}); use --backend tracepoint",
             plan.replaced.join("; ")

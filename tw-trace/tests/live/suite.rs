@@ -33,6 +33,7 @@ fn every_scenario_is_told_as_its_golden_has_it() {
     assert_eq!(scenarios.len(), all, "{told}");
     assert_eq!(lines.last().map(|last| &last["scenarios"]), Some(&all.into()), "{told}");
     for skipped in scenarios.iter().filter(|line| line["outcome"] == "skipped") {
-        eprintln!("scenario {} skipped: {}", skipped["scenario"], skipped["why"]);
+        let text = |key: &str| skipped[key].as_str().unwrap_or("?");
+        eprintln!("tw-trace-skip-part: {}: {}", text("scenario"), text("why"));
     }
 }

@@ -44,6 +44,12 @@ pub(super) struct Traced {
     /// From the start to the header line.
     pub(super) ready: Duration,
     pub(super) peak_rss_kib: u64,
+    pub(super) verdict: Option<Verdict>,
+}
+
+/// What tw-trace's summary says of its own run; the text's is for people and is not read.
+#[derive(Clone, Copy)]
+pub(super) struct Verdict {
     pub(super) lost: u64,
     pub(super) balanced: bool,
 }
@@ -90,7 +96,7 @@ impl Setting {
         let (mut generator, netns) = Generator::start(self)?;
         let mut output = tempfile::NamedTempFile::new().context("a temporary file")?;
         let began = Instant::now();
-        let child = Command::new(&self.tw_trace)
+        let tracer = Command::new(&self.tw_trace)
             .args(view.args)
             .args(["--netns", &netns.to_string()])
             .stdin(Stdio::null())
@@ -98,14 +104,13 @@ impl Setting {
             .stderr(Stdio::null())
             .spawn()
             .context("starting tw-trace")?;
-        let pid = Pid::from_raw(i32::try_from(child.id())?);
+        let mut tracer = Tracer(Some(Pid::from_raw(i32::try_from(tracer.id())?)));
         wait_for_header(output.path(), began)?;
         let ready = began.elapsed();
         let load = generator.go()?;
-        kill(pid, Signal::SIGINT).context("stopping tw-trace")?;
-        let usage = wait_with_usage(pid)?;
+        let usage = tracer.stop()?;
         let hundred_thousands = f64::from(self.connections) / 100_000.0;
-        let (lost, balanced) = verdict(output.as_file_mut(), view)?;
+        let verdict = if view.args.contains(&"--json") { Some(verdict(output.as_file_mut())?) } else { None };
         Ok(Traced {
             load,
             kept: 0.0,
@@ -113,8 +118,7 @@ impl Setting {
             system: seconds(usage.ru_stime) / hundred_thousands,
             ready,
             peak_rss_kib: u64::try_from(usage.ru_maxrss)?,
-            lost,
-            balanced,
+            verdict,
         })
     }
 }
@@ -173,6 +177,27 @@ impl Drop for Generator {
     }
 }
 
+/// A running tw-trace, which does not outlive a failed round.
+struct Tracer(Option<Pid>);
+
+impl Tracer {
+    /// What it used, once it has ended well.
+    fn stop(&mut self) -> Result<libc::rusage> {
+        let pid = self.0.take().context("tw-trace was stopped already")?;
+        kill(pid, Signal::SIGINT).context("stopping tw-trace")?;
+        wait_with_usage(pid)
+    }
+}
+
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        if let Some(pid) = self.0 {
+            let _ = kill(pid, Signal::SIGKILL);
+            let _ = wait_with_usage(pid);
+        }
+    }
+}
+
 /// tw-trace tells the header when it is attached.
 fn wait_for_header(output: &Path, began: Instant) -> Result<()> {
     while output.metadata().context("tw-trace's output")?.len() == 0 {
@@ -202,22 +227,16 @@ fn seconds(time: libc::timeval) -> f64 {
     time.tv_sec as f64 + time.tv_usec as f64 / 1e6
 }
 
-/// What the summary says of losses. The text's is for people; JSON's last line for programs.
-fn verdict(output: &mut File, view: &View) -> Result<(u64, bool)> {
+/// From the last line.
+fn verdict(output: &mut File) -> Result<Verdict> {
     const SUMMARY: u64 = 64 * 1024;
     let length = output.metadata()?.len();
     output.seek(SeekFrom::Start(length.saturating_sub(SUMMARY)))?;
     let mut end = Vec::new();
     output.read_to_end(&mut end)?;
     let end = String::from_utf8_lossy(&end);
-    if !view.args.contains(&"--json") {
-        let told = end.lines().rev().take(80);
-        return Ok((0, told.into_iter().any(|line| line.contains("balanced"))));
-    }
     let summary: Value = serde_json::from_str(end.lines().last().context("tw-trace told nothing")?)
         .context("the last line is no summary")?;
-    Ok((
-        summary["lost"].as_u64().context("the summary tells no losses")?,
-        summary["balanced"].as_bool() == Some(true),
-    ))
+    let lost = summary["lost"].as_u64().context("the summary tells no losses")?;
+    Ok(Verdict { lost, balanced: summary["balanced"] == true })
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::View;
-use super::round::{Round, Setting, Traced};
+use super::round::{Round, Setting, Traced, Verdict};
 
 pub(super) fn text(views: &[&View], rounds: &[Round], setting: &Setting) -> String {
     let untraced: Vec<_> = rounds.iter().flat_map(|round| round.untraced).collect();
@@ -37,10 +37,20 @@ pub(super) fn text(views: &[&View], rounds: &[Round], setting: &Setting) -> Stri
             median(of(|traced| traced.system)),
             1e3 * median(of(|traced| traced.ready.as_secs_f64())),
             median(of(|traced| traced.peak_rss_kib as f64 / 1024.0)),
-            rounds.iter().map(|round| round.views[index].lost).sum::<u64>(),
+            outcome(rounds.iter().map(|round| round.views[index].verdict)),
         );
     }
     out
+}
+
+/// Losses of all rounds, and how many did not add up; nothing where the view does not tell programs.
+fn outcome(verdicts: impl Iterator<Item = Option<Verdict>>) -> String {
+    let Some(verdicts) = verdicts.collect::<Option<Vec<_>>>() else { return "not read".to_owned() };
+    let lost: u64 = verdicts.iter().map(|verdict| verdict.lost).sum();
+    match verdicts.iter().filter(|verdict| !verdict.balanced).count() {
+        0 => lost.to_string(),
+        unbalanced => format!("{lost}, NOT BALANCED in {unbalanced} rounds"),
+    }
 }
 
 /// CPU that the connections themselves spent more, and what tw-trace spent, by connection.
@@ -78,8 +88,8 @@ fn figures(traced: &Traced) -> Value {
         "system_s_per_100k": traced.system,
         "ready_ms": traced.ready.as_secs_f64() * 1e3,
         "peak_rss_kib": traced.peak_rss_kib,
-        "lost": traced.lost,
-        "balanced": traced.balanced,
+        "lost": traced.verdict.map(|verdict| verdict.lost),
+        "balanced": traced.verdict.map(|verdict| verdict.balanced),
     })
 }
 
@@ -101,6 +111,14 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn losses_are_added_up_and_never_made_up() {
+        let verdict = |lost, balanced| Some(Verdict { lost, balanced });
+        assert_eq!(outcome([verdict(1, true), verdict(2, true)].into_iter()), "3");
+        assert_eq!(outcome([verdict(0, false)].into_iter()), "0, NOT BALANCED in 1 rounds");
+        assert_eq!(outcome([verdict(0, true), None].into_iter()), "not read");
+    }
 
     #[test]
     fn the_median_is_the_middle_or_between_the_two() {

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use super::judge::Verdict;
 use super::normal::Line;
 use super::report;
+use crate::backend::Backend;
 use crate::traffic::capability::Capabilities;
 use crate::traffic::difference::{Difference, Rule, When};
 
@@ -37,9 +38,9 @@ pub(super) fn find(name: &str) -> Result<Vec<Line>> {
 }
 
 /// Where a difference applies to this run.
-pub(super) fn applies(difference: &Difference, backend: &str, capabilities: &Capabilities) -> bool {
+pub(super) fn applies(difference: &Difference, backend: Backend, capabilities: &Capabilities) -> bool {
     match difference.when {
-        When::Backend(name) => name == backend,
+        When::Backend(wanted) => wanted == backend,
         When::Without(capability) => !capabilities.has(capability),
     }
 }
@@ -116,7 +117,7 @@ fn diff(golden: &[Line], told: &[Line]) -> Vec<String> {
 /// Writes what was told where it is not what the golden says, with the declared differences taken back.
 pub(super) fn bless(
     folder: &Path,
-    backend: &str,
+    backend: Backend,
     capabilities: &Capabilities,
     verdicts: &[Verdict],
 ) -> Result<()> {
@@ -163,7 +164,7 @@ mod tests {
     }
 
     fn difference(rules: &'static [Rule]) -> Difference {
-        Difference { when: When::Backend("x"), why: "because", rules }
+        Difference { when: When::Backend(Backend::Tracepoint), why: "because", rules }
     }
 
     #[test]

@@ -8,13 +8,14 @@ use super::normal::{Line, normalised};
 use super::perform::Performed;
 use super::players::Player;
 use super::{Lateness, demux, listing, truth, wheel};
+use crate::backend::Backend;
 use crate::traffic::capability::Capabilities;
 use crate::traffic::difference::Difference;
 use crate::traffic::scenario::Begins;
 
 /// What the run was.
 pub(super) struct Case<'a> {
-    pub(super) backend: &'a str,
+    pub(super) backend: Backend,
     pub(super) capabilities: &'a Capabilities,
     pub(super) lateness: Lateness,
 }

@@ -23,6 +23,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
+use crate::backend::Backend;
 use crate::traffic::capability::Capabilities;
 use crate::traffic::scenario::{self, Scenario};
 
@@ -32,8 +33,8 @@ pub struct SuiteArgs {
     #[arg(long, value_name = "PATH")]
     tw_trace: PathBuf,
     /// Its backend
-    #[arg(long, value_parser = ["fentry", "kprobe", "tracepoint"])]
-    backend: String,
+    #[arg(long)]
+    backend: Backend,
     /// Only these scenarios
     #[arg(long, value_name = "NAME", num_args = 1..)]
     only: Vec<String>,
@@ -63,18 +64,18 @@ pub fn run(args: &SuiteArgs) -> Result<ExitCode> {
     report::begin(scenarios.len() + 1);
     let capabilities = Capabilities::find().context("looking for what this kernel can do")?;
     report::progress(&format!("this kernel: {}", capabilities.shown()));
-    let performed = perform::perform(&args.tw_trace, &args.backend, &scenarios)?;
+    let performed = perform::perform(&args.tw_trace, args.backend, &scenarios)?;
     if let Some(file) = &args.keep {
         performed.trace.keep(file)?;
     }
     let case = judge::Case {
-        backend: &args.backend,
+        backend: args.backend,
         capabilities: &capabilities,
         lateness: if args.exact { Lateness::Exact } else { Lateness::Tolerant },
     };
     let verdicts = judge::all(&case, &performed)?;
     if let Some(folder) = &args.bless {
-        golden::bless(folder, &args.backend, &capabilities, &verdicts)?;
+        golden::bless(folder, args.backend, &capabilities, &verdicts)?;
     }
     Ok(report::end(&verdicts))
 }

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use super::players::{Player, Players, What};
 use super::report;
 use super::tracer::{Trace, Tracer};
+use crate::backend::Backend;
 use crate::traffic::scenario::{Begins, Scenario};
 
 /// Scenarios that provoke at a time; any number may be waiting for their time-wait sockets to end.
@@ -29,7 +30,11 @@ pub(super) struct Performed {
     pub(super) players: Vec<Player>,
 }
 
-pub(super) fn perform(tw_trace: &Path, backend: &str, scenarios: &[&'static Scenario]) -> Result<Performed> {
+pub(super) fn perform(
+    tw_trace: &Path,
+    backend: Backend,
+    scenarios: &[&'static Scenario],
+) -> Result<Performed> {
     let mut players = Players::new();
     for &scenario in scenarios {
         players.add(scenario)?;
@@ -46,7 +51,7 @@ pub(super) fn perform(tw_trace: &Path, backend: &str, scenarios: &[&'static Scen
         players.next().context("seeding")?;
     }
     let tracer = Tracer::start(tw_trace, backend)?;
-    report::progress(&format!("tw-trace watches ({backend}); {} scenarios begin", scenarios.len()));
+    report::progress(&format!("tw-trace watches ({}); {} scenarios begin", backend.name(), scenarios.len()));
     let mut stage = Stage::new(players, scenarios.len());
     for number in early {
         stage.go(number)?;

@@ -13,6 +13,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
+use crate::backend::Backend;
+
 /// On an emulated CPU, loading and verifying takes its time.
 const START: Duration = Duration::from_secs(120);
 const END: Duration = Duration::from_secs(120);
@@ -32,10 +34,10 @@ pub(super) struct Trace {
 
 impl Tracer {
     /// Everything is attached when its first line, the header, has come; this returns then.
-    pub(super) fn start(program: &Path, backend: &str) -> Result<Self> {
+    pub(super) fn start(program: &Path, backend: Backend) -> Result<Self> {
         let mut command = Command::new(program);
         // Without --netns: the namespaces of all scenarios at once.
-        command.args(["trace", "--json", "--backend", backend]);
+        command.args(["trace", "--json", "--backend", backend.name()]);
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

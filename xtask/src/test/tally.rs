@@ -1,11 +1,13 @@
 //! Counts what a `cargo test` run prints: passed, failed, skipped. Pure: lines in, numbers out.
 //!
 //! libtest knows no test that finds out while running that it cannot run here. Ours then print
-//! `tw-trace-skip: <test>: <reason>` and pass, which counts as skipped here.
+//! `tw-trace-skip: <test>: <reason>` and pass, which counts as skipped here. One that could only not do a part of its
+//! work prints `tw-trace-skip-part: <part>: <reason>`: it passed, and the part is skipped.
 
 use std::collections::BTreeSet;
 
 const SKIP: &str = "tw-trace-skip: ";
+const SKIP_PART: &str = "tw-trace-skip-part: ";
 
 #[derive(Default)]
 pub(crate) struct Tally {
@@ -16,6 +18,7 @@ pub(crate) struct Tally {
     part: String,
     finished: usize,
     skips: BTreeSet<String>,
+    skips_of_parts: BTreeSet<String>,
     failures: Vec<String>,
 }
 
@@ -24,6 +27,8 @@ impl Tally {
     pub(crate) fn line(&mut self, line: &str) -> bool {
         if let Some(skip) = line.strip_prefix(SKIP) {
             self.skips.insert(skip.trim_end().to_owned());
+        } else if let Some(skip) = line.strip_prefix(SKIP_PART) {
+            self.skips_of_parts.insert(skip.trim_end().to_owned());
         } else if let Some(counts) = line.strip_prefix("test result: ") {
             self.passed += count(counts, "passed");
             self.failed += count(counts, "failed");
@@ -48,11 +53,10 @@ impl Tally {
 
     /// Takes what was not run by `cargo test`.
     pub(crate) fn add(&mut self, passed: usize, failures: Vec<String>, skips: Vec<String>) {
-        // `passed` takes off the skips, which pass by libtest's count.
-        self.passed += passed + skips.len();
+        self.passed += passed;
         self.failed += failures.len();
         self.failures.extend(failures);
-        self.skips.extend(skips);
+        self.skips_of_parts.extend(skips);
     }
 
     /// Takes the run's end. One that fails without a failed test did not compile, or crashed.
@@ -77,11 +81,11 @@ impl Tally {
     }
 
     pub(crate) fn skipped(&self) -> usize {
-        self.ignored + self.skips.len()
+        self.ignored + self.skips.len() + self.skips_of_parts.len()
     }
 
     pub(crate) fn skips(&self) -> impl Iterator<Item = &str> {
-        self.skips.iter().map(String::as_str)
+        self.skips.iter().chain(&self.skips_of_parts).map(String::as_str)
     }
 
     pub(crate) fn failures(&self) -> &[String] {
@@ -155,6 +159,15 @@ test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; 
         let text = format!("{line}{line}test result: ok. 1 passed; 0 failed; 0 ignored;\n");
         let tally = tally(&text, true);
         assert_eq!((tally.passed(), tally.skipped()), (0, 1));
+    }
+
+    #[test]
+    fn a_part_that_was_skipped_leaves_its_test_passed() {
+        let text = "tw-trace-skip-part: killed: no\ntest result: ok. 1 passed; 0 failed; 0 ignored;\n";
+        let mut tally = tally(text, true);
+        assert_eq!((tally.passed(), tally.skipped()), (1, 1));
+        tally.add(5, vec!["a".to_owned()], vec!["b".to_owned(), "c".to_owned()]);
+        assert_eq!((tally.passed(), tally.failed(), tally.skipped()), (6, 1, 3));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use super::scene::Scene;
 use super::tcp::{
     CLIENT_COMM, LOOPBACK, LOOPBACK6, Pair, SERVER_COMM, act_as, finish, listen, reset_on_close,
 };
+use crate::backend::Backend;
 use crate::netns::{read_sysctl, sysctl};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
@@ -58,7 +59,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 const BOTH: Expect = Expect { began: 2, time_wait: 2, ..ONE };
 
 pub(super) const NO_OVERFLOW_EVENTS: &[Difference] = &[Difference {
-    when: When::Backend("tracepoint"),
+    when: When::Backend(Backend::Tracepoint),
     why: "trace events do not tell of a socket that was never made",
     rules: &[Rule::Missing { event: "tw_overflow", key: "event", value: "tw_overflow" }],
 }];

@@ -1,6 +1,7 @@
 //! What a kernel or a backend forces to be told otherwise than the golden has it: declared beside the scenario.
 
 use super::capability::Capability;
+use crate::backend::Backend;
 
 /// One forced difference, and why it cannot be helped.
 #[derive(Clone, Copy, Debug)]
@@ -13,7 +14,7 @@ pub struct Difference {
 /// Where a difference is forced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
-    Backend(&'static str),
+    Backend(Backend),
     /// On kernels that lack this.
     Without(Capability),
 }

@@ -15,6 +15,7 @@ use super::rearm::PAST_ONE_GRANULE;
 use super::scenario::Scenario;
 use super::scene::Scene;
 use super::tcp::{CLIENT_COMM, LOOPBACK, Pair, SERVER_COMM, act_as, finish, listen, reset_on_close};
+use crate::backend::Backend;
 use crate::netns::{read_sysctl, sysctl};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
@@ -64,7 +65,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 ];
 
 pub(super) const HIDDEN_FLIP: &[Difference] = &[Difference {
-    when: When::Backend("tracepoint"),
+    when: When::Backend(Backend::Tracepoint),
     why: "a timer that is restarted within its wheel slot fires no event: found at the exit, dated to a jiffy",
     rules: &[
         Rule::MayMiss { event: "tw_rearm", key: "cause", value: "fin" },

@@ -20,6 +20,7 @@ use super::scenario::Scenario;
 use super::scene::{Lacking, Scene};
 use super::sock_diag;
 use super::tcp::{CLIENT_COMM, act_as};
+use crate::backend::Backend;
 use crate::netns::sysctl;
 
 pub(super) const SCENARIOS: &[Scenario] = &[
@@ -75,7 +76,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 const HIDDEN_AT_ONCE: &[Difference] = &[
     HIDDEN_FLIP[0],
     Difference {
-        when: When::Backend("tracepoint"),
+        when: When::Backend(Backend::Tracepoint),
         why: "a FIN within the jiffy of the ACK shows no time in FIN_WAIT2",
         rules: &[Rule::Varies { event: "tw_exit", key: "fin_wait2_ns" }],
     },

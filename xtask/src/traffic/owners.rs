@@ -58,48 +58,43 @@ fn by_thread(scene: &mut Scene) -> Result<()> {
 }
 
 fn after_fork(scene: &mut Scene) -> Result<()> {
-    closed_by(scene, |client, scene| {
-        let child = Child::fork("tw-child", || {
-            drop(client);
-            Ok(())
-        })?;
-        scene.cast.push((child.pid(), "child"));
-        child.go_on()
-    })
+    closed_by(scene, closed_by_child)
 }
 
 fn by_exit(scene: &mut Scene) -> Result<()> {
-    closed_by(scene, |client, scene| {
-        // Its end closes it, not its code.
-        let client = client.into_raw_fd();
-        let child = Child::fork("tw-child", || Ok(()))?;
-        scene.cast.push((child.pid(), "child"));
-        close(client)?;
-        child.go_on()
-    })
+    // Its end closes it, not its code.
+    closed_by(scene, |client, scene| left_to_child(client, scene)?.go_on())
 }
 
 fn by_sigkill(scene: &mut Scene) -> Result<()> {
-    closed_by(scene, |client, scene| {
-        let client = client.into_raw_fd();
-        let child = Child::fork("tw-child", || Ok(()))?;
-        scene.cast.push((child.pid(), "child"));
-        close(client)?;
-        child.kill()
-    })
+    closed_by(scene, |client, scene| left_to_child(client, scene)?.kill())
 }
 
 /// The FIN is the process's, whoever closes what is left.
 fn shutdown_then_close(scene: &mut Scene) -> Result<()> {
     closed_by(scene, |client, scene| {
         finish(&client)?;
-        let child = Child::fork("tw-child", || {
-            drop(client);
-            Ok(())
-        })?;
-        scene.cast.push((child.pid(), "child"));
-        child.go_on()
+        closed_by_child(client, scene)
     })
+}
+
+/// A child inherits the connection and closes it, after its parent.
+fn closed_by_child(client: TcpStream, scene: &mut Scene) -> Result<()> {
+    let child = Child::fork("tw-child", || {
+        drop(client);
+        Ok(())
+    })?;
+    scene.cast.push((child.pid(), "child"));
+    child.go_on()
+}
+
+/// A child that holds the connection, with nothing in its code to close it; its parent does not hold it any more.
+fn left_to_child(client: TcpStream, scene: &mut Scene) -> Result<Child> {
+    let client = client.into_raw_fd();
+    let child = Child::fork("tw-child", || Ok(()))?;
+    scene.cast.push((child.pid(), "child"));
+    close(client)?;
+    Ok(child)
 }
 
 /// As container runtimes do it: a cgroup, then new namespaces, then the first process in them.

@@ -17,12 +17,13 @@ use super::peer::{Peer, Say};
 use super::scenario::Scenario;
 use super::scene::Scene;
 use super::tcp::{CLIENT_COMM, act_as};
+use crate::backend::Backend;
 
 /// How a re-arm is told by a backend that does not see the segment.
 macro_rules! unknown_cause {
     ($cause:literal) => {
         Difference {
-            when: When::Backend("tracepoint"),
+            when: When::Backend(Backend::Tracepoint),
             why: "trace events do not carry the segment",
             rules: &[Rule::Told { event: "tw_rearm", key: "cause", golden: $cause, here: "unknown" }],
         }
@@ -79,7 +80,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     )
     .differs(&[unknown_cause!("late_segment")]),
     Scenario::new("rearm_soon", 8083, "the peer's FIN comes again at once", ONE, soon).differs(&[Difference {
-        when: When::Backend("tracepoint"),
+        when: When::Backend(Backend::Tracepoint),
         why: "a timer that is restarted within its wheel slot fires no event: found at the exit, dated to a jiffy",
         rules: &[
             Rule::Told { event: "tw_rearm", key: "cause", golden: "late_segment", here: "unknown" },

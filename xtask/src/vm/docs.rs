@@ -6,11 +6,11 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use super::backend::Backend;
 use super::port::Outcome;
 use super::qemu::Clock;
 use super::run::Report;
 use super::table;
+use xtask::backend::Backend;
 
 const BEGIN: &str = "<!-- written by `cargo xtask vm --write-docs`: begin -->\n";
 const END: &str = "<!-- written by `cargo xtask vm --write-docs`: end -->";

@@ -2,7 +2,6 @@
 
 mod apt;
 mod arch;
-mod backend;
 mod cache;
 mod cpio;
 mod docs;
@@ -25,10 +24,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
+use xtask::backend::Backend;
 
 use crate::{build, setup, sh};
 use arch::Arch;
-use backend::Backend;
 use cache::Folder;
 use initramfs::Programs;
 use kernels::{Freshness, Kernel, Line};

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::arch::Arch;
-use super::backend::Backend;
 use super::port::{self, Durations, Heard, Outcome, Verdict};
 use super::progress::Progress;
 use super::qemu::{self, Boot, Clock, End};
+use xtask::backend::Backend;
 
 /// A guest to be run: one kernel, one backend, all scenarios.
 #[derive(Debug)]

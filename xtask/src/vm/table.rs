@@ -173,8 +173,8 @@ pub(super) mod tests {
 
     use super::*;
     use crate::vm::arch::Arch;
-    use crate::vm::backend::Backend;
     use crate::vm::port::Verdict;
+    use xtask::backend::Backend;
 
     fn report(
         line: &str,

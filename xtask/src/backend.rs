@@ -1,18 +1,18 @@
-//! tw-trace's backends, as the matrix names them.
+//! tw-trace's backends, as the suite and the matrix name them.
 
 use clap::ValueEnum;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub(super) enum Backend {
+pub enum Backend {
     Fentry,
     Kprobe,
     Tracepoint,
 }
 
 impl Backend {
-    pub(super) const ALL: [Self; 3] = [Self::Fentry, Self::Kprobe, Self::Tracepoint];
+    pub const ALL: [Self; 3] = [Self::Fentry, Self::Kprobe, Self::Tracepoint];
 
-    pub(super) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Fentry => "fentry",
             Self::Kprobe => "kprobe",
@@ -21,7 +21,7 @@ impl Backend {
     }
 
     /// One letter for the head of a narrow column.
-    pub(super) fn letter(self) -> char {
+    pub fn letter(self) -> char {
         match self {
             Self::Fentry => 'f',
             Self::Kprobe => 'k',
