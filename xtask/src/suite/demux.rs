@@ -18,21 +18,15 @@ pub(super) fn named(pairs: &Value) -> Vec<(u64, String)> {
 
 /// The events of this player's scenario, in order of time.
 ///
-/// By namespace; and by port too where others had the namespace's inode after it was gone.
-pub(super) fn events_of<'e>(player: &Player, others: &[Player], events: &'e [Value]) -> Vec<&'e Value> {
+/// By namespace, and by port: a namespace that a scenario gives up leaves its inode to whoever makes the next one,
+/// another scenario or another test beside us.
+pub(super) fn events_of<'e>(player: &Player, events: &'e [Value]) -> Vec<&'e Value> {
     let mine = namespaces(player);
     let port = player.scenario.port;
-    let is_shared = |inode: u64| {
-        others.iter().any(|other| {
-            other.scenario.name != player.scenario.name
-                && namespaces(other).iter().any(|(theirs, _)| *theirs == inode)
-        })
-    };
-    let mine: Vec<(u64, bool)> = mine.iter().map(|(inode, _)| (*inode, is_shared(*inode))).collect();
     let is_mine = |event: &&Value| {
         let netns = event["netns"].as_u64();
-        let Some((_, shared)) = mine.iter().find(|(inode, _)| Some(*inode) == netns) else { return false };
-        !shared || event["lport"] == port || event["rport"] == port
+        mine.iter().any(|(inode, _)| Some(*inode) == netns)
+            && (event["lport"] == port || event["rport"] == port)
     };
     let mut found: Vec<&Value> = events.iter().filter(is_mine).collect();
     found.sort_by_key(|event| event["mono_ns"].as_u64());

@@ -44,7 +44,7 @@ pub(super) fn all(case: &Case<'_>, performed: &Performed) -> Result<Vec<Verdict>
         .players
         .iter()
         .map(|player| {
-            let events = demux::events_of(player, &performed.players, &events);
+            let events = demux::events_of(player, &events);
             scenario(case, player, &events, tick_ns)
         })
         .collect();
