@@ -148,10 +148,16 @@ pub enum Cell {
     ClockJiffies = 3,
     /// Cookie (or inode) of the network namespace in which user space learned the TIME_WAIT length: not told.
     OwnNet = 4,
+    /// For the wheel view: nonzero while the sockets of before the start are being counted.
+    WheelSeeding = 5,
+    /// Entries of `WHEEL_SEEDS`.
+    WheelSeeds = 6,
+    /// Sockets of before the start that it counted.
+    WheelSeeded = 7,
 }
 
 impl Cell {
-    pub const COUNT: u32 = 5;
+    pub const COUNT: u32 = 8;
 }
 
 /// An address prefix and port. IPv4 is written v4-mapped, so that one comparison serves both families.

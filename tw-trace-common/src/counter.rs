@@ -65,6 +65,7 @@ counters! {
     Recursion = 19 => "recursion", LostRecord, "events lost: the kernel does not run a program inside itself";
     States = 20 => "states", Made, "state changes of the sockets that the filters select";
     AllocationMapFull = 21 => "allocation_map_full", Note, "calls of inet_twsk_alloc whose result was not looked at: their map was full";
+    WheelSlotMissing = 22 => "wheel_slot_missing", Note, "timers in no known bucket of the wheel";
 }
 
 /// The counters of the records of this kind that were made, and of those that found no room.

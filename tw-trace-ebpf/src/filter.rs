@@ -18,7 +18,7 @@ macro_rules! filter {
 }
 
 #[inline(always)]
-fn is_active(bits: u32) -> bool {
+pub(crate) fn is_active(bits: u32) -> bool {
     filter!(active) & bits != 0
 }
 

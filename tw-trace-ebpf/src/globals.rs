@@ -50,8 +50,14 @@ pub(crate) fn functions() -> bool {
     load(&CONFIG.mode) & mode_bits::FUNCTIONS != 0
 }
 
+/// Nanoseconds of a jiffy.
+#[inline(always)]
+pub(crate) fn tick_ns() -> u64 {
+    load(&CONFIG.tick_ns)
+}
+
 /// CLOCK_MONOTONIC when this jiffy was due.
 #[inline(always)]
 pub(crate) fn jiffy_ns(jiffy: u64) -> u64 {
-    cell(Cell::JiffyZeroNs).wrapping_add(jiffy.wrapping_mul(load(&CONFIG.tick_ns)))
+    cell(Cell::JiffyZeroNs).wrapping_add(jiffy.wrapping_mul(tick_ns()))
 }

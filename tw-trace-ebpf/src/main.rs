@@ -5,6 +5,7 @@
 //! here decides what is worth showing beyond the filters that user space passes in `globals`.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 
 mod attach {
     pub(crate) mod calibrate;
@@ -12,6 +13,7 @@ mod attach {
     pub(crate) mod iter_tcp;
     pub(crate) mod kprobe;
     pub(crate) mod trace_event;
+    pub(crate) mod wheel;
 }
 mod hook {
     pub(crate) mod alone;
@@ -24,12 +26,14 @@ mod hook {
     pub(crate) mod set_state;
     pub(crate) mod time_wait;
     pub(crate) mod timer;
+    pub(crate) mod wheel;
 }
 mod count;
 mod emit;
 mod ends;
 mod filter;
 mod globals;
+mod histogram;
 mod maps;
 mod sock;
 mod sockets;

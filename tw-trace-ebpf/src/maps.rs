@@ -1,6 +1,9 @@
 //! Every map. Sizes are defaults; user space sets them before loading.
 
+use core::arch::asm;
+
 use aya_ebpf::{
+    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf},
 };
@@ -8,6 +11,8 @@ use tw_trace_common::{
     config::{Cell, Ledger, STACK_FRAMES, TimeWait},
     counter,
     event::{Conn, Owner},
+    histogram::{Histogram, Series},
+    wheel::{Slot, WheelCpu},
 };
 
 use crate::sock::Common;
@@ -57,6 +62,22 @@ pub(crate) static LEDGERS: PerCpuHashMap<u64, Ledger> = PerCpuHashMap::with_max_
 #[map]
 pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counter::COUNT, 0);
 
+/// By `Series::key`. One entry where a view wants none.
+#[map]
+pub(crate) static HISTOGRAMS: PerCpuArray<Histogram> = PerCpuArray::with_max_entries(Series::COUNT, 0);
+
+/// Time-wait timers by bucket, for the wheel view: `tw_trace_common::wheel::Slot`.
+#[map]
+pub(crate) static WHEEL_SLOTS: Array<Slot> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// The slot in which a time-wait timer is counted, while sockets of before the start are being counted, and those
+/// of them that are left after that.
+#[map]
+pub(crate) static WHEEL_SEEDS: HashMap<u64, u32> = HashMap::with_max_entries(1, BPF_F_NO_PREALLOC);
+
+#[map]
+pub(crate) static WHEEL_CPU: PerCpuArray<WheelCpu> = PerCpuArray::with_max_entries(1, 0);
+
 #[map]
 pub(crate) static CPU: PerCpuArray<Cpu> = PerCpuArray::with_max_entries(1, 0);
 
@@ -76,6 +97,21 @@ pub(crate) fn set_cell(cell: Cell, value: u64) {
         // SAFETY: as in `cell`.
         unsafe { *word = value }
     }
+}
+
+/// Adds to a cell that several CPUs change.
+#[inline(always)]
+pub(crate) fn add_to_cell(cell: Cell, by: i64) {
+    if let Some(word) = CELLS.get_ptr_mut(cell as u32) {
+        fetch_add(word, by);
+    }
+}
+
+/// In one piece, whoever else does the same. The compiler has no atomic additions for this machine yet.
+#[inline(always)]
+pub(crate) fn fetch_add(word: *mut u64, by: i64) {
+    // SAFETY: an aligned word of a map; the instruction is BPF_XADD, as old as BPF.
+    unsafe { asm!("lock *(u64 *)({word} + 0) += {by}", word = in(reg) word, by = in(reg) by) }
 }
 
 #[derive(Clone, Copy)]

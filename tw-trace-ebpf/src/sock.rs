@@ -249,6 +249,15 @@ pub(crate) fn pprev<M: Memory>(timer: u64) -> u64 {
     M::read(timer, offset!(timer_pprev))
 }
 
+/// The CPU on whose wheel the timer is (`TIMER_CPUMASK`).
+#[inline(always)]
+pub(crate) fn base<M: Memory>(timer: u64) -> u32 {
+    M::read::<u32>(timer, offset!(timer_flags)) & CPU_MASK
+}
+
+/// `TIMER_CPUMASK` (include/linux/timer.h, 5.10 – 7.3).
+const CPU_MASK: u32 = 0x3ffff;
+
 /// Where the timer sits on the wheel (kernel/time/timer.c since 4.8: `flags >> 22` is the bucket's index,
 /// `flags & 0x3ffff` the CPU; `calc_index` rounds up to the next bucket).
 #[inline(always)]
@@ -261,7 +270,7 @@ pub(crate) fn wheel<M: Memory>(timer: u64) -> Wheel {
     Wheel {
         expires,
         bucket: ((expires >> shift) + 1) << shift,
-        cpu: flags & 0x3ffff,
+        cpu: flags & CPU_MASK,
         level: level as u8,
         slot: (index & 63) as u8,
         spare: 0,

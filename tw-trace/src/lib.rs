@@ -4,6 +4,8 @@
 //! Not a library for others: nothing here is kept stable.
 
 pub mod audit;
+pub mod begin;
+pub mod buckets;
 pub mod cli;
 pub mod cmd;
 pub mod collector;
@@ -21,6 +23,7 @@ pub mod start;
 pub mod stop;
 pub mod summary;
 pub mod warning;
+pub mod watch;
 pub mod wheel;
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use anyhow::Result;
 use nix::time::ClockId;
 
 use crate::{
+    begin::Tell,
     kernel::{
         clock::now_ns,
         load::{Loaded, Log, Settings, load},
@@ -14,7 +15,6 @@ use crate::{
         program::Refused,
         snapshots::{Readings, Snapshots},
     },
-    run::Tell,
     source::rings::Rings,
     warning::Warning,
 };

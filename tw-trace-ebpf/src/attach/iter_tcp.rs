@@ -27,9 +27,20 @@ pub(crate) struct IterTcp {
 #[unsafe(link_section = "iter/tcp")]
 pub(crate) unsafe extern "C" fn iter_tcp(ctx: *const IterTcp) -> i32 {
     // SAFETY: the kernel's context.
-    let sk = unsafe { (*ctx).sk_common };
-    if !sk.is_null() && sock::state::<Probed>(sk as u64) == TcpState::TimeWait as u8 {
-        hook::seed::seeded(sk as u64);
+    if let Some(tw) = unsafe { time_wait(ctx) } {
+        hook::seed::seeded(tw);
     }
     0
+}
+
+/// The socket that the iterator is at, if that is a time-wait socket.
+///
+/// # Safety
+///
+/// `ctx` is a `struct bpf_iter__tcp`.
+#[inline(always)]
+pub(crate) unsafe fn time_wait(ctx: *const IterTcp) -> Option<u64> {
+    // SAFETY: as the caller says.
+    let sk = unsafe { (*ctx).sk_common } as u64;
+    (sk != 0 && sock::state::<Probed>(sk) == TcpState::TimeWait as u8).then_some(sk)
 }

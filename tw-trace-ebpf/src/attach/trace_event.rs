@@ -61,6 +61,6 @@ pub(crate) fn tp_timer_expire_entry(ctx: BtfTracePointContext) -> i32 {
 /// `timer->function == tw_timer_handler`, without a helper call: every timer of the
 /// machine passes here, and it would cost ten times as much.
 #[inline(always)]
-fn is_time_wait(timer: *const c_void) -> bool {
+pub(crate) fn is_time_wait(timer: *const c_void) -> bool {
     Typed::read::<u64>(timer as u64, offset!(timer_function)) == load(&CONFIG.tw_timer_handler)
 }

@@ -22,44 +22,64 @@ use crate::{
 /// The timer was put on the wheel: `enqueue_timer` (kernel/time/timer.c, 5.10 – 7.3), under the base's lock.
 #[inline(always)]
 pub(crate) fn started<M: Memory>(timer: u64) {
-    let Some(cpu) = CPU.get_ptr_mut(0) else { return };
-    // SAFETY: a map value of this CPU; timers of time-wait sockets are never touched in hard interrupts.
-    let is_restart = unsafe { core::mem::replace(&mut (*cpu).rearming, 0) } == timer;
-    let start = if is_restart { Start::Again } else { Start::First };
+    let start = if is_restart(timer) { Start::Again } else { Start::First };
     time_wait::armed::<M>(sock::tw_of_timer(timer), timer, start);
 }
 
 /// The timer is taken off the wheel (`detach_timer`): to be fired, to be restarted, or because its socket ends.
-///
+#[inline(always)]
+pub(crate) fn cancelled<M: Memory>(ctx: *mut c_void, timer: u64) {
+    let tw = sock::tw_of_timer(timer);
+    match taken_off::<M>(ctx, timer) {
+        TakenOff::ToFire => {}
+        TakenOff::ToRestart => hidden::restarting::<M>(tw, timer),
+        TakenOff::Ended(reason) => time_wait::ended::<M>(tw, timer, reason, None),
+        // If it is being fired or restarted, the next event says so; if it ends, its end is missed, and counted
+        // when its memory is used again.
+        TakenOff::Untold => count(Counter::StackMissing),
+    }
+}
+
+/// What a cancelled timer was taken off the wheel for.
+pub(crate) enum TakenOff {
+    ToFire,
+    /// Its start event follows at once, under the same lock.
+    ToRestart,
+    Ended(ExitReason),
+    Untold,
+}
+
 /// A cancel says nothing by itself. When timers fire, `__run_timers` has moved their bucket onto a list with
 /// its head on the stack, so the first timer's `entry.pprev` is the same for the whole burst: one look at the
 /// kernel stack per burst tells it, and one comparison the rest.
 #[inline(always)]
-pub(crate) fn cancelled<M: Memory>(ctx: *mut c_void, timer: u64) {
-    let Some(cpu) = CPU.get_ptr_mut(0) else { return };
+pub(crate) fn taken_off<M: Memory>(ctx: *mut c_void, timer: u64) -> TakenOff {
+    let Some(cpu) = CPU.get_ptr_mut(0) else { return TakenOff::Untold };
     let pprev = sock::pprev::<M>(timer);
     // SAFETY: a map value of this CPU; timers of time-wait sockets are never touched in hard interrupts.
     if unsafe { (*cpu).firing_head } == pprev {
-        return;
+        return TakenOff::ToFire;
     }
-    let tw = sock::tw_of_timer(timer);
-    let Ok(caller) = stack::innermost_caller(ctx) else {
-        // If it is being fired or restarted, the next event says so; if it ends, its end is missed, and counted
-        // when its memory is used again.
-        count(Counter::StackMissing);
-        return;
-    };
+    let Ok(caller) = stack::innermost_caller(ctx) else { return TakenOff::Untold };
     if caller == Some(Caller::Firing as u64) {
         // SAFETY: as above.
         unsafe { (*cpu).firing_head = pprev };
+        TakenOff::ToFire
     } else if caller == Some(Caller::Rearming as u64) {
         // SAFETY: as above.
         unsafe { (*cpu).rearming = timer };
-        hidden::restarting::<M>(tw, timer);
+        TakenOff::ToRestart
     } else {
-        let reason = reason(caller, sock::substate(tw));
-        time_wait::ended::<M>(tw, timer, reason, None);
+        TakenOff::Ended(reason(caller, sock::substate(sock::tw_of_timer(timer))))
     }
+}
+
+/// Whether the timer that was just put on the wheel is one that was taken off to be restarted. Asked once for each.
+#[inline(always)]
+pub(crate) fn is_restart(timer: u64) -> bool {
+    let Some(cpu) = CPU.get_ptr_mut(0) else { return false };
+    // SAFETY: a map value of this CPU; timers of time-wait sockets are never touched in hard interrupts.
+    unsafe { core::mem::replace(&mut (*cpu).rearming, 0) == timer }
 }
 
 /// The timer fires: `call_timer_fn` is about to run `tw_timer_handler`. `baseclk` is its bucket's due jiffy.

@@ -10,6 +10,7 @@ use tw_trace_common::config::filter_bits;
 
 use crate::{
     audit::Scope,
+    begin::{About, Tell},
     cli::{FilterArgs, TraceArgs},
     exit::Usage,
     filter,
@@ -23,7 +24,7 @@ use crate::{
         snapshots::NetnsId,
     },
     output::Output,
-    run::{About, Tell, run},
+    run::run,
     sink::{CgroupNames, Sink, Style, json::Json, text::Text},
     stop::Stop,
     summary::Summary,
@@ -53,6 +54,7 @@ pub fn trace(args: &TraceArgs, verbose: u8) -> Result<()> {
             ring: args.sizes.ring_size,
             time_waits: max_time_waits,
             sockets: args.sizes.max_sockets.next_power_of_two(),
+            ..Sizes::LEAST
         },
         log: if verbose == 0 { Log::Reason } else { Log::Whole },
     };

@@ -59,6 +59,17 @@ pub struct Sizes {
     pub time_waits: u32,
     /// Places for full sockets, a power of two; some more than that can be followed.
     pub sockets: u32,
+    /// Of the wheel view: buckets, and sockets of before the start.
+    pub wheel_slots: u32,
+    pub wheel_seeds: u32,
+    /// Histograms, from the first `Series` on.
+    pub histograms: u32,
+}
+
+impl Sizes {
+    /// Room for what a view does not want: a map cannot be left out of the object.
+    pub const LEAST: Self =
+        Self { ring: 4096, time_waits: 1, sockets: 1, wheel_slots: 1, wheel_seeds: 1, histograms: 1 };
 }
 
 /// As in the object.
@@ -120,6 +131,9 @@ pub fn load(plan: &Plan, btf: &Btf, settings: &Settings) -> Result<Loaded> {
         .map_max_entries("TIME_WAITS", settings.sizes.time_waits)
         .map_max_entries("SOCKETS", settings.sizes.sockets)
         .map_max_entries("CLOSERS", if keyless { settings.sizes.sockets } else { 1 })
+        .map_max_entries("WHEEL_SLOTS", settings.sizes.wheel_slots)
+        .map_max_entries("WHEEL_SEEDS", settings.sizes.wheel_seeds)
+        .map_max_entries("HISTOGRAMS", settings.sizes.histograms)
         .map_max_entries("ALLOCATIONS", if stashes { ALLOCATIONS } else { 1 })
         .load(OBJECT)
         .context("loading the eBPF object")?;
@@ -127,7 +141,9 @@ pub fn load(plan: &Plan, btf: &Btf, settings: &Settings) -> Result<Loaded> {
     for row in &plan.programs {
         program::load(&mut ebpf, row, btf)?;
     }
-    Ok(Loaded { ebpf, attached: Vec::new(), clock_error_ns, own_net: None })
+    let mut loaded = Loaded { ebpf, attached: Vec::new(), clock_error_ns, own_net: None };
+    loaded.seeding(true)?;
+    Ok(loaded)
 }
 
 fn ring_sizes(sizes: Sizes) -> Result<sizing::Rings> {

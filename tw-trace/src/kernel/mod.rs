@@ -8,9 +8,11 @@ pub mod clock;
 #[cfg(feature = "debug-log")]
 pub mod debug_log;
 pub mod facts;
+pub mod histograms;
 pub mod kallsyms;
 pub mod learn;
 pub mod load;
+pub mod mapping;
 pub mod mounts;
 pub mod names;
 pub mod netns;
@@ -23,3 +25,4 @@ pub mod sizing;
 pub mod snapshots;
 pub mod tick;
 pub mod totals;
+pub mod wheel;

@@ -93,6 +93,8 @@ pub enum Serves {
     Armings,
     /// Sockets that were in TIME_WAIT before the start.
     Seeds,
+    /// Time-wait timers by bucket of the wheel.
+    Wheel,
 }
 
 /// One program of the eBPF object.

@@ -6,20 +6,18 @@
 //! `u32` for the kernel, and the payload; records begin at multiples of eight.
 
 use std::{
-    io,
-    num::NonZeroUsize,
-    os::fd::AsFd as _,
     ptr::NonNull,
-    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use anyhow::{Context as _, Result};
 use aya::maps::MapData;
 use nix::{
-    libc::c_void,
-    sys::mman::{MapFlags, ProtFlags, mmap, munmap},
+    sys::mman::ProtFlags,
     unistd::{SysconfVar, sysconf},
 };
+
+use crate::kernel::mapping::Mapping;
 
 /// `BPF_RINGBUF_BUSY_BIT`: still being written.
 const BUSY: u32 = 1 << 31;
@@ -42,35 +40,6 @@ pub struct Ring {
     published: u64,
 }
 
-/// Shared memory of the map, unmapped when dropped.
-struct Mapping {
-    start: NonNull<c_void>,
-    len: usize,
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: mapped by `Mapping::new` and handed to nobody.
-        let _ = unsafe { munmap(self.start, self.len) };
-    }
-}
-
-impl Mapping {
-    fn new(map: &MapData, offset: usize, len: usize, access: ProtFlags) -> io::Result<Self> {
-        let length = NonZeroUsize::new(len).ok_or(io::ErrorKind::InvalidInput)?;
-        let offset = libc::off_t::try_from(offset).map_err(io::Error::other)?;
-        // SAFETY: a new mapping, at an address of the kernel's choice.
-        let start = unsafe { mmap(None, length, access, MapFlags::MAP_SHARED, map.fd().as_fd(), offset)? };
-        Ok(Self { start, len })
-    }
-
-    /// The position in the mapping's first word.
-    fn position(&self) -> &AtomicU64 {
-        // SAFETY: page-aligned, mapped as long as `self`, and only accessed atomically by both sides.
-        unsafe { self.start.cast::<AtomicU64>().as_ref() }
-    }
-}
-
 /// In bytes.
 pub fn page_size() -> Result<u32> {
     sysconf(SysconfVar::PAGE_SIZE)?.and_then(|size| u32::try_from(size).ok()).context("page size")
@@ -85,7 +54,7 @@ impl Ring {
         let consumer =
             Mapping::new(&map, 0, page, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE).context(map_error)?;
         let producer = Mapping::new(&map, page, page + 2 * bytes, ProtFlags::PROT_READ).context(map_error)?;
-        let position = consumer.position().load(Ordering::Acquire);
+        let position = consumer.word(0).load(Ordering::Acquire);
         Ok(Self {
             _map: map,
             consumer,
@@ -122,12 +91,12 @@ impl Ring {
     /// The record at the position, if it is complete.
     fn next(&self) -> Option<Next> {
         // Pairs with the kernel's smp_store_release of the producer's position (`__bpf_ringbuf_reserve`).
-        if self.position >= self.producer.position().load(Ordering::Acquire) {
+        if self.position >= self.producer.word(0).load(Ordering::Acquire) {
             return None;
         }
         let offset = self.page + (self.position & self.mask) as usize;
         // SAFETY: the mask keeps the offset within the first copy of the data; headers are aligned to eight.
-        let header = unsafe { self.producer.start.byte_add(offset) };
+        let header = unsafe { self.producer.start().byte_add(offset) };
         // SAFETY: as above. Pairs with the kernel's xchg of the header (`bpf_ringbuf_commit`).
         let word = unsafe { header.cast::<AtomicU32>().as_ref() }.load(Ordering::Acquire);
         if word & BUSY != 0 {
@@ -146,7 +115,7 @@ impl Ring {
     /// Lets the kernel have the room up to the position.
     pub fn publish(&mut self) {
         if self.published != self.position {
-            self.consumer.position().store(self.position, Ordering::Release);
+            self.consumer.word(0).store(self.position, Ordering::Release);
             self.published = self.position;
         }
     }

@@ -207,6 +207,21 @@ pub(super) const TASKS: &[Task] = &[
         ways: &[way(&[Fentry, Kprobe, Tracepoint], &[program("iter_tcp", Iterator("tcp"), Params::None)])],
         without: Without::Uncovered("sockets in TIME_WAIT before the start are not told"),
     },
+    Task {
+        serves: Serves::Wheel,
+        what: "timers on the wheel",
+        // Timers tell everything about themselves, and of a cancelled one the stack tells why.
+        ways: &[way(
+            &[Tracepoint],
+            &[
+                program("wheel_timer_expire_entry", TraceEvent("timer_expire_entry"), Params::None),
+                program("wheel_timer_cancel", TraceEvent("timer_cancel"), Params::None),
+                program("wheel_timer_start", TraceEvent("timer_start"), Params::None),
+                program("wheel_iter_tcp", Iterator("tcp"), Params::None),
+            ],
+        )],
+        without: Without::Refuse("the wheel is told from trace events alone; use --backend tracepoint"),
+    },
 ];
 
 const ONLY_TCP_SET_STATE: &str =

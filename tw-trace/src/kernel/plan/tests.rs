@@ -3,7 +3,7 @@
 use super::*;
 use crate::kernel::facts::tests::able;
 
-const EVERYTHING: Wants = Wants(u16::MAX);
+const EVERYTHING: Wants = Wants::kinds(Kind::ALL);
 
 fn names(plan: &Plan) -> Vec<&'static str> {
     plan.programs.iter().map(|program| program.name).collect()

@@ -8,10 +8,21 @@ use super::Serves;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wants(pub u16);
 
+/// The wheel view: beside the bits of the kinds of record.
+const WHEEL: u16 = 1 << 15;
+
 impl Wants {
+    /// Timers by bucket, nothing else.
+    pub const WHEEL: Self = Self(WHEEL);
+
     /// Everything that any of these kinds of record needs.
-    pub fn kinds(kinds: &[Kind]) -> Self {
-        Self(kinds.iter().fold(0, |mask, kind| mask | kind.bit()))
+    pub const fn kinds(kinds: &[Kind]) -> Self {
+        let (mut mask, mut index) = (0, 0);
+        while index < kinds.len() {
+            mask |= kinds[index].bit();
+            index += 1;
+        }
+        Self(mask)
     }
 
     pub fn states(self) -> bool {
@@ -23,9 +34,11 @@ impl Wants {
     }
 
     pub(super) fn needs(self, serves: Serves) -> bool {
+        let of_records = self.0 & !WHEEL;
         match serves {
-            Serves::States => self.0 != 0,
-            Serves::Ends | Serves::Armings | Serves::Seeds => self.time_waits(),
+            Serves::Wheel => self.0 & WHEEL != 0,
+            Serves::States => of_records != 0,
+            Serves::Ends | Serves::Armings | Serves::Seeds => of_records & !Kind::State.bit() != 0,
             Serves::Causes => self.0 & Kind::TwRearm.bit() != 0,
             Serves::Overflows => self.0 & Kind::TwOverflow.bit() != 0,
         }

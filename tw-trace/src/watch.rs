@@ -1,0 +1,114 @@
+//! One live run of a counting view: attach, seed, show what the kernel side counted at every interval, detach, add
+//! up. Nothing is streamed.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use nix::time::ClockId;
+use tokio::runtime::Builder;
+use tw_trace_common::counter::COUNT;
+
+use crate::{
+    audit::{CountedAt, Namespace, Scope},
+    begin::{About, Begun},
+    header::Header,
+    kernel::{
+        clock::now_ns,
+        load::{Loaded, Settings},
+        prepare::{Attempts, Resolved},
+    },
+    output::{Output, is_read},
+    stop::{Listener, Stop},
+    warning::Warning,
+};
+
+/// How often it is looked whether anybody still reads.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What is shown of what the kernel side counts.
+pub trait View {
+    fn header(&mut self, header: &Header) -> Result<()>;
+
+    /// Shows what was counted since the last time.
+    fn interval(&mut self, loaded: &Loaded, now_ns: u64) -> Result<()>;
+
+    /// Everything is detached: shows what the whole run came to.
+    fn finish(&mut self, loaded: &Loaded, end: &End) -> Result<()>;
+}
+
+/// The end of a run.
+pub struct End {
+    /// With the kernel's own counters, for an audit.
+    pub namespaces: Vec<Namespace>,
+    pub counted_at: CountedAt,
+    pub scope: Scope,
+    /// By `Counter`.
+    pub counters: [u64; COUNT as usize],
+    /// What nobody watched and nothing counted.
+    pub uncovered: Vec<String>,
+    /// CLOCK_MONOTONIC when the first program was attached, and when the last one was detached.
+    pub from_ns: u64,
+    pub to_ns: u64,
+}
+
+/// When to show, and how often.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    pub interval: Duration,
+    /// Intervals at most.
+    pub count: Option<u64>,
+}
+
+/// Runs to the end; everything is detached by then. `warn` gets what is ill at once.
+pub fn watch(
+    attempts: &mut Attempts,
+    settings: impl Fn(&Resolved) -> Settings,
+    about: &About,
+    pace: Pace,
+    warn: impl Fn(&Warning),
+    make_view: impl FnOnce(&mut Begun, Output) -> Result<Box<dyn View>>,
+) -> Result<()> {
+    let listener = Listener::new()?;
+    let out = Output::stdout(listener.stop.clone()).context("standard output cannot be written")?;
+    let mut begun = Begun::new(attempts, settings, about, warn)?;
+    let mut view = make_view(&mut begun, out)?;
+    view.header(&begun.header)?;
+    if let Some(duration) = about.duration {
+        listener.stop_after(duration);
+    }
+    let runtime = Builder::new_current_thread().enable_time().build().context("starting the runtime")?;
+    runtime.block_on(show(view.as_mut(), &begun.loaded, pace, &listener.stop))?;
+    let Begun { kernel, mut loaded, ending, started_ns, .. } = begun;
+    let (snapshots, to_ns) = ending.end(&mut loaded)?;
+    let end = End {
+        namespaces: snapshots.finish(),
+        counted_at: kernel.counted_at,
+        scope: about.scope.clone(),
+        counters: loaded.counters()?,
+        uncovered: kernel.plan.uncovered,
+        from_ns: started_ns,
+        to_ns,
+    };
+    view.finish(&loaded, &end)
+}
+
+/// Shows until somebody asks to stop, enough is shown, or nobody reads any more. Intervals do not drift.
+async fn show(view: &mut dyn View, loaded: &Loaded, pace: Pace, stop: &Stop) -> Result<()> {
+    let mut shown = 0;
+    let mut due = Instant::now() + pace.interval;
+    while !stop.is_asked() && pace.count.is_none_or(|most| shown < most) {
+        tokio::select! {
+            () = stop.asked() => break,
+            () = tokio::time::sleep(due.saturating_duration_since(Instant::now()).min(LOOK)) => {}
+        }
+        if !is_read() {
+            break;
+        }
+        if Instant::now() >= due {
+            view.interval(loaded, now_ns(ClockId::CLOCK_MONOTONIC)?)?;
+            shown += 1;
+            due += pace.interval;
+        }
+    }
+    Ok(())
+}
