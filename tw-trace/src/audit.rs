@@ -11,11 +11,13 @@ use tw_trace_common::state::ExitReason;
 
 use crate::collector::KernelTotals;
 use readings::{Readings, readings};
+pub use together::{Growth, growth};
 
 mod interval;
 mod readings;
 #[cfg(test)]
 mod tests;
+mod together;
 
 const TW: &str = "TW";
 const TW_KILLED: &str = "TWKilled";

@@ -1,6 +1,6 @@
 //! A distribution as the kernel side counts it: log-linear buckets, and the extremes.
 
-use tw_trace_common::histogram::{BUCKETS, Histogram, high, low};
+use tw_trace_common::histogram::{BUCKETS, Histogram, high, index, low};
 
 /// Counts by bucket, with what is known of the values beyond their buckets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +31,14 @@ impl Buckets {
                 Some((min, max)) => (min.min(least), max.max(most)),
             });
         }
+    }
+
+    /// Adds one value.
+    pub fn insert(&mut self, value: u64) {
+        self.counts[index(value) as usize] += 1;
+        self.sum = self.sum.wrapping_add(value);
+        self.extremes =
+            Some(self.extremes.map_or((value, value), |(min, max)| (min.min(value), max.max(value))));
     }
 
     pub fn count(&self) -> u64 {
@@ -95,8 +103,6 @@ impl Buckets {
 
 #[cfg(test)]
 mod tests {
-    use tw_trace_common::histogram::index;
-
     use super::*;
 
     fn counted(values: &[u64]) -> Histogram {

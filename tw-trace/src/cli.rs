@@ -12,8 +12,10 @@ use tw_trace_common::{
 use crate::{filter::End, kernel::plan::Backend};
 
 mod model;
+mod wheel;
 
 pub use model::ModelArgs;
+pub use wheel::WheelArgs;
 
 /// What is longer is a slip of the pen, and may be later than the clock can tell.
 const LONGEST_RUN: Duration = Duration::from_secs(10 * 31_557_600);
@@ -35,6 +37,8 @@ pub struct Cli {
 pub enum Command {
     /// One line per event, as it happens
     Trace(Box<TraceArgs>),
+    /// Where time-wait timers sit on the timer wheel, when they fire, and how large the bursts are
+    Wheel(Box<WheelArgs>),
     /// Predict how long TIME_WAIT lasts on a kernel under a load, and why; needs no root
     Model(ModelArgs),
     /// What this kernel supports, and what its TCP settings really do to TIME_WAIT
@@ -86,7 +90,7 @@ pub struct RunArgs {
     /// Stop after N events
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
-    /// How to reach the kernel; auto takes the first that works here (this version: tracepoint only)
+    /// How to reach the kernel; auto takes the first that works here
     #[arg(long, value_name = "BACKEND", default_value = "auto")]
     pub backend: BackendChoice,
     /// Read the kernel's types from FILE instead of /sys/kernel/btf/vmlinux

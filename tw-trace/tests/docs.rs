@@ -51,11 +51,12 @@ fn the_readme_has_an_example_of_every_command() {
         .filter_map(|(_, command)| Cli::try_parse_from(command.split_whitespace()).ok())
         .map(|cli| match cli.command {
             Command::Trace(_) => "trace",
+            Command::Wheel(_) => "wheel",
             Command::Model(_) => "model",
             Command::Doctor(_) => "doctor",
         })
         .collect();
-    for command in ["trace", "model", "doctor"] {
+    for command in ["trace", "wheel", "model", "doctor"] {
         assert!(commands.contains(&command), "no example of {command}");
     }
 }

@@ -2,4 +2,6 @@
 
 pub mod doctor;
 pub mod model;
+pub mod setup;
 pub mod trace;
+pub mod wheel;

@@ -1,17 +1,11 @@
 //! `tw-trace trace`: one line per event, as it happens, and a summary that adds up.
 
-use std::{
-    env,
-    io::{self, IsTerminal as _},
-};
-
 use anyhow::{Context as _, Result};
-use tw_trace_common::config::filter_bits;
 
+use super::setup;
 use crate::{
-    audit::Scope,
     begin::{About, Tell},
-    cli::{FilterArgs, TraceArgs},
+    cli::TraceArgs,
     exit::Usage,
     filter,
     kernel::{
@@ -25,7 +19,7 @@ use crate::{
     },
     output::Output,
     run::run,
-    sink::{CgroupNames, Sink, Style, json::Json, text::Text},
+    sink::{CgroupNames, Sink, json::Json, text::Text},
     stop::Stop,
     summary::Summary,
     warning::Warning,
@@ -33,10 +27,8 @@ use crate::{
 
 pub fn trace(args: &TraceArgs, verbose: u8) -> Result<()> {
     let kinds = filter::kinds(&args.events, &args.filters).map_err(Usage)?;
-    let netns =
-        args.filters.netns.as_deref().map(netns::resolve).transpose().map_err(|error| usage(&error))?;
-    let netns = netns.map(NetnsId::with_inode);
-    let filter = filter::resolve(&args.filters, netns, cgroup(&args.filters)?).map_err(Usage)?;
+    let netns = setup::netns(&args.filters)?;
+    let filter = filter::resolve(&args.filters, netns, setup::cgroup(&args.filters)?).map_err(Usage)?;
 
     check_btf_file(args.run.btf.as_deref())?;
     let prepared = Prepared::read(args.run.btf.as_deref());
@@ -44,22 +36,17 @@ pub fn trace(args: &TraceArgs, verbose: u8) -> Result<()> {
     let mut attempts = Attempts { prepared, forced: args.run.backend.forced(), wants };
     let max_time_waits = args.sizes.max_time_waits.unwrap_or_else(|| time_waits(netns));
     let settings = |kernel: &Resolved| Settings {
-        offsets: kernel.offsets,
-        callers: kernel.callers,
-        tw_timer_handler: kernel.tw_timer_handler,
-        tick: kernel.tick,
         stream: kinds.iter().fold(0, |mask, kind| mask | kind.bit()),
-        filter: filter.filter,
         sizes: Sizes {
             ring: args.sizes.ring_size,
             time_waits: max_time_waits,
             sockets: args.sizes.max_sockets.next_power_of_two(),
             ..Sizes::LEAST
         },
-        log: if verbose == 0 { Log::Reason } else { Log::Whole },
+        ..Settings::new(kernel, filter.filter, if verbose == 0 { Log::Reason } else { Log::Whole })
     };
     let about = About {
-        scope: scope(&filter),
+        scope: setup::scope(&filter),
         filters: filter.given,
         netns,
         duration: args.run.duration,
@@ -87,10 +74,6 @@ fn warn(summary: &Summary) {
     }
 }
 
-fn usage(error: &anyhow::Error) -> anyhow::Error {
-    Usage(format!("{error:#}")).into()
-}
-
 /// Room for time-wait sockets when the command line gives none.
 fn time_waits(netns: Option<NetnsId>) -> u32 {
     let limit = netns
@@ -99,55 +82,17 @@ fn time_waits(netns: Option<NetnsId>) -> u32 {
     sizing::time_waits(limit, sizing::memory_bytes())
 }
 
-/// Filters other than the namespace's make the kernel's own counters incomparable.
-fn scope(filter: &filter::Resolved) -> Scope {
-    let narrowing = filter_bits::OWNER | (filter_bits::CONN & !filter_bits::NETNS);
-    if filter.filter.active & narrowing != 0 {
-        Scope::Filtered(filter.given.join(", "))
-    } else {
-        Scope::Whole
-    }
-}
-
-/// The id of `--cgroup`, given as a number or as a path.
-fn cgroup(filters: &FilterArgs) -> Result<Option<u64>> {
-    let Some(given) = &filters.cgroup else { return Ok(None) };
-    match given.parse() {
-        Ok(0) => return Err(Usage("--cgroup 0: no cgroup has this id".to_owned()).into()),
-        Ok(id) => return Ok(Some(id)),
-        Err(_) => {}
-    }
-    let id = CgroupPaths::new().id(given).map_err(|error| {
-        Usage(format!("--cgroup {given}: {error}; give a path below the cgroup v2 mount, or an id"))
-    })?;
-    Ok(Some(id))
-}
-
 fn sink(stop: Stop, json: bool) -> Result<Box<dyn Sink>> {
     let out = Output::stdout(stop).context("standard output cannot be written")?;
-    Ok(if json { Box::new(Json::new(out, CgroupPaths::new())) } else { Box::new(Text::new(out, style())) })
-}
-
-/// Colours for a terminal whose user did not decline them (no-color.org).
-fn style() -> Style {
-    let declined = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    if io::stdout().is_terminal() && !declined { Style::Colour } else { Style::Plain }
+    Ok(if json {
+        Box::new(Json::new(out, CgroupPaths::new()))
+    } else {
+        Box::new(Text::new(out, setup::style()))
+    })
 }
 
 impl CgroupNames for CgroupPaths {
     fn path(&mut self, id: u64) -> Option<&str> {
         Self::path(self, id)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_cgroup_that_no_socket_is_in_is_refused() {
-        let given = |id: &str| cgroup(&FilterArgs { cgroup: Some(id.to_owned()), ..FilterArgs::default() });
-        assert!(given("0").unwrap_err().is::<Usage>());
-        assert_eq!(given("42").unwrap(), Some(42));
     }
 }

@@ -13,6 +13,7 @@ use tw_trace_common::{
 use super::{
     clock,
     plan::{Attach, Plan, Program, Serves},
+    prepare::Resolved,
     program::{self, Link},
     sizing,
     tick::Tick,
@@ -36,6 +37,22 @@ pub struct Settings {
     pub filter: Filter,
     pub sizes: Sizes,
     pub log: Log,
+}
+
+impl Settings {
+    /// For a view that streams nothing and has room for nothing.
+    pub const fn new(kernel: &Resolved, filter: Filter, log: Log) -> Self {
+        Self {
+            offsets: kernel.offsets,
+            callers: kernel.callers,
+            tw_timer_handler: kernel.tw_timer_handler,
+            tick: kernel.tick,
+            stream: 0,
+            filter,
+            sizes: Sizes::LEAST,
+            log,
+        }
+    }
 }
 
 /// How much the verifier is asked to say of a program that it refuses.

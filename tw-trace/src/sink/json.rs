@@ -26,6 +26,23 @@ pub struct Json<W, N> {
     owner: OwnerKeys,
 }
 
+/// The first line of every run's JSON.
+pub fn header(header: &Header) -> Vec<u8> {
+    let mut line = Vec::new();
+    // Writing to a Vec does not fail.
+    let _ = Json::new(&mut line, NoCgroups).header(header);
+    line
+}
+
+/// A header names none.
+struct NoCgroups;
+
+impl CgroupNames for NoCgroups {
+    fn path(&mut self, _: u64) -> Option<&str> {
+        None
+    }
+}
+
 impl<W: io::Write, N: CgroupNames> Json<W, N> {
     pub fn new(out: W, cgroups: N) -> Self {
         Self {

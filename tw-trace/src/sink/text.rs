@@ -36,6 +36,13 @@ pub struct Text<W> {
     detail: (usize, usize),
 }
 
+/// What every run says about itself before it tells anything.
+pub fn header(header: &Header, style: Style) -> Vec<u8> {
+    let mut text = Vec::new();
+    text_summary::header(&mut text, header, style);
+    text
+}
+
 impl<W: io::Write> Text<W> {
     pub fn new(out: W, style: Style) -> Self {
         Self {

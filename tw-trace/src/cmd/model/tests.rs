@@ -26,7 +26,7 @@ fn args(line: &str) -> ModelArgs {
     let words = ["tw-trace", "model"].into_iter().chain(line.split_whitespace());
     match Cli::try_parse_from(words).expect("a command line").command {
         Command::Model(args) => args,
-        Command::Trace(_) | Command::Doctor(_) => panic!("not model"),
+        Command::Trace(_) | Command::Wheel(_) | Command::Doctor(_) => panic!("not model"),
     }
 }
 

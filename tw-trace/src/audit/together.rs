@@ -1,0 +1,42 @@
+//! The counters of all namespaces together, for views that do not tell namespaces apart.
+
+use super::readings::readings;
+use super::{CountedAt, Namespace, TW, TW_KILLED};
+
+/// What the kernel counted in all namespaces together, each figure as the least and the most that it can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Growth {
+    /// New time-wait sockets; None on kernels that count them only when they end.
+    pub armed: Option<(u64, u64)>,
+    /// Living ones when the last program was detached.
+    pub living: (u64, u64),
+}
+
+/// Adds up the namespaces; fails with what could not be read.
+pub fn growth(namespaces: &[Namespace], counted_at: CountedAt) -> Result<Growth, Vec<String>> {
+    let mut growth = Growth {
+        armed: match counted_at {
+            CountedAt::Arming => Some((0, 0)),
+            CountedAt::Firing => None,
+        },
+        living: (0, 0),
+    };
+    let mut unread = Vec::new();
+    for namespace in namespaces {
+        match readings(namespace) {
+            Ok(readings) => {
+                let living = readings.living(counted_at);
+                growth.living = (growth.living.0 + living.low, growth.living.1 + living.high);
+                growth.armed = growth.armed.and_then(|(low, high)| {
+                    let armed = readings.growth(&[TW, TW_KILLED])?;
+                    Some((low + armed.low, high + armed.high))
+                });
+            }
+            Err(why) => unread.push(format!(
+                "namespace {}: {why}, so nothing was compared with the kernel's counters",
+                namespace.inode
+            )),
+        }
+    }
+    if unread.is_empty() { Ok(growth) } else { Err(unread) }
+}

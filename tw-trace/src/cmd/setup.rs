@@ -1,0 +1,67 @@
+//! What commands that attach make of their options alike.
+
+use std::{
+    env,
+    io::{self, IsTerminal as _},
+};
+
+use anyhow::Result;
+use tw_trace_common::config::filter_bits;
+
+use crate::{
+    audit::Scope,
+    cli::FilterArgs,
+    exit::Usage,
+    filter,
+    kernel::{cgroup::CgroupPaths, netns, snapshots::NetnsId},
+    sink::Style,
+};
+
+/// The namespace of `--netns`.
+pub fn netns(filters: &FilterArgs) -> Result<Option<NetnsId>> {
+    let inode = filters.netns.as_deref().map(netns::resolve).transpose();
+    let inode = inode.map_err(|error| Usage(format!("{error:#}")))?;
+    Ok(inode.map(NetnsId::with_inode))
+}
+
+/// Filters other than the namespace's make the kernel's own counters incomparable.
+pub fn scope(filter: &filter::Resolved) -> Scope {
+    let narrowing = filter_bits::OWNER | (filter_bits::CONN & !filter_bits::NETNS);
+    if filter.filter.active & narrowing != 0 {
+        Scope::Filtered(filter.given.join(", "))
+    } else {
+        Scope::Whole
+    }
+}
+
+/// The id of `--cgroup`, given as a number or as a path.
+pub fn cgroup(filters: &FilterArgs) -> Result<Option<u64>> {
+    let Some(given) = &filters.cgroup else { return Ok(None) };
+    match given.parse() {
+        Ok(0) => return Err(Usage("--cgroup 0: no cgroup has this id".to_owned()).into()),
+        Ok(id) => return Ok(Some(id)),
+        Err(_) => {}
+    }
+    let id = CgroupPaths::new().id(given).map_err(|error| {
+        Usage(format!("--cgroup {given}: {error}; give a path below the cgroup v2 mount, or an id"))
+    })?;
+    Ok(Some(id))
+}
+
+/// Colours for a terminal whose user did not decline them (no-color.org).
+pub fn style() -> Style {
+    let declined = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    if io::stdout().is_terminal() && !declined { Style::Colour } else { Style::Plain }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cgroup_that_no_socket_is_in_is_refused() {
+        let given = |id: &str| cgroup(&FilterArgs { cgroup: Some(id.to_owned()), ..FilterArgs::default() });
+        assert!(given("0").unwrap_err().is::<Usage>());
+        assert_eq!(given("42").unwrap(), Some(42));
+    }
+}

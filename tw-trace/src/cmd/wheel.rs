@@ -1,0 +1,97 @@
+//! `tw-trace wheel`: where time-wait timers sit on the timer wheel, when they fire, and how large the bursts are.
+
+use anyhow::Result;
+use tw_trace_common::histogram::Series;
+
+use super::setup::{netns, scope, style};
+use crate::{
+    begin::{About, Begun, Tell},
+    cli::{FilterArgs, WheelArgs},
+    exit::Usage,
+    filter,
+    kernel::{
+        load::{Log, Settings, Sizes},
+        netns::{Counters, enumerate, run_in},
+        plan::Wants,
+        prepare::{Attempts, Prepared, Resolved, check_btf_file},
+        snapshots::NetnsId,
+        wheel::slots,
+    },
+    warning::Warning,
+    watch::{Pace, watch},
+};
+use frame::Jiffies;
+use view::{Format, WheelView};
+
+pub mod audit;
+pub mod frame;
+pub mod json;
+pub mod text;
+pub mod view;
+
+/// Timers that may be armed while those of before the start are being counted.
+const MEANWHILE: u64 = 1 << 17;
+
+pub fn wheel(args: &WheelArgs, verbose: u8) -> Result<()> {
+    refuse_what_timers_do_not_know(&args.filters)?;
+    let netns = netns(&args.filters)?;
+    let filter = filter::resolve(&args.filters, netns, None).map_err(Usage)?;
+    check_btf_file(args.btf.as_deref())?;
+    let prepared = Prepared::read(args.btf.as_deref());
+    let mut attempts = Attempts { prepared, forced: args.backend.forced(), wants: Wants::WHEEL };
+    let wheel_slots = slots()?;
+    let seeds = living(netns) + MEANWHILE;
+    let settings = |kernel: &Resolved| Settings {
+        sizes: Sizes {
+            wheel_slots,
+            wheel_seeds: u32::try_from(seeds.next_power_of_two()).unwrap_or(u32::MAX),
+            histograms: Series::COUNT,
+            ..Sizes::LEAST
+        },
+        ..Settings::new(kernel, filter.filter, if verbose == 0 { Log::Reason } else { Log::Whole })
+    };
+    let about = About {
+        scope: scope(&filter),
+        filters: filter.given.clone(),
+        netns,
+        duration: args.duration,
+        count: None,
+        summary: Tell::Yes,
+        steps: if verbose == 0 { Tell::No } else { Tell::Yes },
+    };
+    let pace = Pace { interval: args.interval, count: args.count };
+    let format = if args.json { Format::Json } else { Format::Text(style()) };
+    watch(&mut attempts, settings, &about, pace, Warning::tell, |begun, out| {
+        let Begun { kernel, loaded, .. } = begun;
+        let jiffies = Jiffies { tick: kernel.tick, zero_ns: loaded.jiffy_zero_ns()? };
+        let slots = loaded.take_slots()?;
+        Ok(Box::new(WheelView::new(out, format, slots, jiffies, [!args.quiet, netns.is_some()])))
+    })
+}
+
+/// A timer leads to its socket, but not to who closed that, and it is counted before it is known why it ends.
+fn refuse_what_timers_do_not_know(filters: &FilterArgs) -> Result<(), Usage> {
+    let FilterArgs { pid, comm, cgroup, netns: _, local: _, remote: _, port: _, family: _, state, reason } =
+        filters;
+    let given = [
+        ("--pid", pid.is_some()),
+        ("--comm", comm.is_some()),
+        ("--cgroup", cgroup.is_some()),
+        ("--state", !state.is_empty()),
+        ("--reason", !reason.is_empty()),
+    ];
+    match given.iter().find(|(_, given)| *given) {
+        Some((option, _)) => Err(Usage(format!(
+            "{option}: timers on the wheel are not told apart by this, so nothing could be selected; use --netns, \
+             --local, --remote, --port or --family, or `tw-trace trace {option} …`"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Time-wait sockets there are now, as far as the namespaces can be read.
+fn living(only: Option<NetnsId>) -> u64 {
+    let found = enumerate().found;
+    let wanted = found.values().filter(|netns| only.is_none_or(|only| only.inode == netns.inode));
+    wanted.filter_map(|netns| run_in(netns, Counters::read).ok()?.ok()).map(|counters| counters.tw).sum()
+}
