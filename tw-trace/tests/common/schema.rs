@@ -7,7 +7,12 @@ const SCHEMA: &str = include_str!("../../../docs/events.schema.json");
 
 /// The validator of one line of `--json` output.
 pub(crate) fn validator() -> Validator {
-    let schema: Value = serde_json::from_str(SCHEMA).expect("the schema is JSON");
+    validator_of(SCHEMA)
+}
+
+/// The same for another schema.
+pub(crate) fn validator_of(schema: &str) -> Validator {
+    let schema: Value = serde_json::from_str(schema).expect("the schema is JSON");
     jsonschema::draft202012::meta::validate(&schema).expect("the schema is a JSON Schema");
     jsonschema::draft202012::new(&schema).expect("the schema can be used")
 }

@@ -19,3 +19,4 @@ mod seeded;
 mod substates;
 mod suite;
 mod traffic;
+mod wheel;

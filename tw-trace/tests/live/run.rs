@@ -37,8 +37,13 @@ pub(crate) struct Run {
 impl Tracer {
     /// `tw-trace trace --json` with these options; everything is attached when this returns.
     pub(crate) fn start(args: &[&str]) -> Self {
+        Self::command(&[&["trace", "--json"], args].concat())
+    }
+
+    /// Any command that attaches and prints JSON lines, the header first.
+    pub(crate) fn command(args: &[&str]) -> Self {
         let mut command = Command::new(tw_trace());
-        command.args(["trace", "--json"]).args(args).stdin(Stdio::null());
+        command.args(args).stdin(Stdio::null());
         let mut child =
             command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("running tw-trace");
         let stdout = BufReader::new(child.stdout.take().expect("its standard output"));
