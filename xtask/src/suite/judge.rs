@@ -7,6 +7,7 @@ use super::golden::{self, Match};
 use super::normal::{Line, normalised};
 use super::perform::Performed;
 use super::players::Player;
+use super::wheel_view::{self, Company};
 use super::{Lateness, demux, listing, truth, wheel};
 use crate::backend::Backend;
 use crate::traffic::capability::Capabilities;
@@ -18,6 +19,7 @@ pub(super) struct Case<'a> {
     pub(super) backend: Backend,
     pub(super) capabilities: &'a Capabilities,
     pub(super) lateness: Lateness,
+    pub(super) company: Company,
 }
 
 pub(super) struct Verdict {
@@ -36,7 +38,7 @@ pub(super) enum Outcome {
     Fail(String),
 }
 
-/// One verdict per scenario and one on the tracer's summary.
+/// One verdict per scenario, one on the tracer's summary, and one on that of the wheel view.
 pub(super) fn all(case: &Case<'_>, performed: &Performed) -> Result<Vec<Verdict>> {
     let events = performed.trace.events()?;
     let tick_ns = performed.trace.header["tick_ns"].as_u64().unwrap_or(0);
@@ -48,7 +50,9 @@ pub(super) fn all(case: &Case<'_>, performed: &Performed) -> Result<Vec<Verdict>
             scenario(case, player, &events, tick_ns)
         })
         .collect();
-    verdicts.push(summary(&performed.trace.summary));
+    verdicts.push(of_the_run("summary", summary(&performed.trace.summary)));
+    let of_wheel = wheel_view::outcome(&performed.wheel.summary, &performed.trace.summary, case.company);
+    verdicts.push(of_the_run("wheel", of_wheel));
     Ok(verdicts)
 }
 
@@ -111,13 +115,16 @@ fn problems(case: &Case<'_>, player: &Player, events: &[&Value], tick_ns: u64) -
     problems
 }
 
-fn summary(summary: &Value) -> Verdict {
-    let outcome = if summary["lost"] != 0 {
+fn summary(summary: &Value) -> Outcome {
+    if summary["lost"] != 0 {
         Outcome::Fail(format!("lost {}: {}", summary["lost"], summary["lost_by"]))
     } else if summary["balanced"] != true {
         Outcome::Fail(format!("not balanced: {}", summary["unbalanced"]))
     } else {
         Outcome::Pass
-    };
-    Verdict { name: "summary", outcome, lines: Vec::new(), matched: None, differences: &[] }
+    }
+}
+
+fn of_the_run(name: &'static str, outcome: Outcome) -> Verdict {
+    Verdict { name, outcome, lines: Vec::new(), matched: None, differences: &[] }
 }

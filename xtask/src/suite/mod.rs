@@ -16,6 +16,7 @@ mod report;
 mod tracer;
 mod truth;
 mod wheel;
+mod wheel_view;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -26,6 +27,7 @@ use clap::Args;
 use crate::backend::Backend;
 use crate::traffic::capability::Capabilities;
 use crate::traffic::scenario::{self, Scenario};
+use wheel_view::Company;
 
 #[derive(Args, Debug)]
 pub struct SuiteArgs {
@@ -41,6 +43,9 @@ pub struct SuiteArgs {
     /// Durations must be exact to a tick: for a guest whose clock jumps over idle time
     #[arg(long)]
     exact: bool,
+    /// Nothing else happens on this machine: whatever counts all of it must count the same
+    #[arg(long)]
+    alone: bool,
     /// Write what was told where it differs from a golden, to look at and to commit
     #[arg(long, value_name = "FOLDER", num_args = 0..=1, default_missing_value = golden::FOLDER)]
     bless: Option<PathBuf>,
@@ -61,7 +66,7 @@ pub(crate) enum Lateness {
 /// Runs the scenarios and prints how each came out.
 pub fn run(args: &SuiteArgs) -> Result<ExitCode> {
     let scenarios = chosen(&args.only)?;
-    report::begin(scenarios.len() + 1);
+    report::begin(scenarios.len() + 2);
     let capabilities = Capabilities::find().context("looking for what this kernel can do")?;
     report::progress(&format!("this kernel: {}", capabilities.shown()));
     let performed = perform::perform(&args.tw_trace, args.backend, &scenarios)?;
@@ -71,6 +76,7 @@ pub fn run(args: &SuiteArgs) -> Result<ExitCode> {
     let case = judge::Case {
         backend: args.backend,
         capabilities: &capabilities,
+        company: if args.alone { Company::Alone } else { Company::Others },
         lateness: if args.exact { Lateness::Exact } else { Lateness::Tolerant },
     };
     let verdicts = judge::all(&case, &performed)?;

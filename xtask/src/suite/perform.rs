@@ -26,6 +26,7 @@ const LAST_RECORDS: Duration = Duration::from_millis(500);
 /// What came of it.
 pub(super) struct Performed {
     pub(super) trace: Trace,
+    pub(super) wheel: Trace,
     /// The last attempt at each scenario.
     pub(super) players: Vec<Player>,
 }
@@ -50,7 +51,8 @@ pub(super) fn perform(
         // A failure is told as played, and looked at with all others.
         players.next().context("seeding")?;
     }
-    let tracer = Tracer::start(tw_trace, backend)?;
+    let tracer = Tracer::trace(tw_trace, backend)?;
+    let wheel = Tracer::wheel(tw_trace)?;
     report::progress(&format!("tw-trace watches ({}); {} scenarios begin", backend.name(), scenarios.len()));
     let mut stage = Stage::new(players, scenarios.len());
     for number in early {
@@ -61,8 +63,9 @@ pub(super) fn perform(
     }
     stage.run()?;
     sleep(LAST_RECORDS);
+    let wheel = wheel.stop()?;
     let trace = tracer.stop()?;
-    Ok(Performed { trace, players: stage.last_attempts() })
+    Ok(Performed { trace, wheel, players: stage.last_attempts() })
 }
 
 /// Keeps some scenarios going until all are over.

@@ -1,4 +1,4 @@
-//! The one tw-trace process that watches all scenarios: started, listened to, stopped as by Ctrl-C.
+//! A tw-trace process that watches all scenarios: started, listened to, stopped as by Ctrl-C.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -33,11 +33,20 @@ pub(super) struct Trace {
 }
 
 impl Tracer {
+    /// All events. Without --netns: the namespaces of all scenarios at once.
+    pub(super) fn trace(program: &Path, backend: Backend) -> Result<Self> {
+        Self::start(program, &["trace", "--json", "--backend", backend.name()])
+    }
+
+    /// The wheel view, at its end only.
+    pub(super) fn wheel(program: &Path) -> Result<Self> {
+        Self::start(program, &["wheel", "--json", "--interval", "1day"])
+    }
+
     /// Everything is attached when its first line, the header, has come; this returns then.
-    pub(super) fn start(program: &Path, backend: Backend) -> Result<Self> {
+    fn start(program: &Path, args: &[&str]) -> Result<Self> {
         let mut command = Command::new(program);
-        // Without --netns: the namespaces of all scenarios at once.
-        command.args(["trace", "--json", "--backend", backend.name()]);
+        command.args(args);
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

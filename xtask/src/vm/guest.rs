@@ -111,6 +111,7 @@ fn suite(request: &Value, port: &File) -> Result<()> {
     for name in request["only"].as_array().into_iter().flatten() {
         suite.args(["--only", name.as_str().context("a scenario's name")?]);
     }
+    suite.arg("--alone");
     if request["exact"] == true {
         suite.arg("--exact");
     }
