@@ -33,6 +33,15 @@ impl Buckets {
         }
     }
 
+    /// From the least value and the count of each filled bucket, the sum, and the extremes.
+    pub fn read(filled: &[(u64, u64)], sum: u64, extremes: (u64, u64)) -> Self {
+        let mut buckets = Self { sum, extremes: Some(extremes), ..Self::default() };
+        for (low, count) in filled {
+            buckets.counts[index(*low) as usize] += count;
+        }
+        buckets
+    }
+
     /// Adds one value.
     pub fn insert(&mut self, value: u64) {
         self.counts[index(value) as usize] += 1;

@@ -11,7 +11,9 @@ const SCHEMA: &str = include_str!("../../docs/model.schema.json");
 const BLESS: &str = "TW_TRACE_BLESS";
 
 fn run(words: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_tw-trace")).args(words).output().expect("tw-trace runs")
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut tw_trace = Command::new(env!("CARGO_BIN_EXE_tw-trace"));
+    tw_trace.args(words).current_dir(root).output().expect("tw-trace runs")
 }
 
 fn doc() -> PathBuf {

@@ -33,6 +33,9 @@ pub struct WheelArgs {
     /// Read the kernel's types from FILE instead of /sys/kernel/btf/vmlinux
     #[arg(long, value_name = "FILE")]
     pub btf: Option<PathBuf>,
+    /// Attach nothing: draw the run that was saved in FILE with --json
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "count", "duration", "backend", "btf", "interval"])]
+    pub from: Option<PathBuf>,
     #[command(flatten)]
     pub filters: FilterArgs,
 }

@@ -26,6 +26,7 @@ use view::{Format, WheelView};
 pub mod audit;
 pub mod frame;
 pub mod json;
+pub mod saved;
 pub mod text;
 pub mod view;
 
@@ -33,6 +34,9 @@ pub mod view;
 const MEANWHILE: u64 = 1 << 17;
 
 pub fn wheel(args: &WheelArgs, verbose: u8) -> Result<()> {
+    if let Some(path) = &args.from {
+        return saved::show(path, style(), !args.quiet);
+    }
     refuse_what_timers_do_not_know(&args.filters)?;
     let netns = netns(&args.filters)?;
     let filter = filter::resolve(&args.filters, netns, None).map_err(Usage)?;

@@ -8,7 +8,7 @@ use super::{
     frame::{Bursts, Jiffies, Level, State, Sums, Wheels},
     view::{Ending, Look},
 };
-use crate::{buckets::Buckets, header::Header, sink::fmt::Clock, watch::End};
+use crate::{buckets::Buckets, header::Header, sink::fmt::Clock};
 
 /// One interval.
 pub fn interval(look: &Look<'_>, header: &Header, jiffies: Jiffies) -> Value {
@@ -28,13 +28,13 @@ pub fn interval(look: &Look<'_>, header: &Header, jiffies: Jiffies) -> Value {
 }
 
 /// The whole run.
-pub fn summary(ending: &Ending<'_>, end: &End, header: &Header, verdict: &Verdict) -> Value {
+pub fn summary(ending: &Ending<'_>, header: &Header, verdict: &Verdict) -> Value {
     let state = ending.state;
     let mut value = json!({
         "event": "summary",
-        "ts": realtime(header, end.to_ns),
-        "mono_ns": end.to_ns,
-        "elapsed_ns": end.to_ns - end.from_ns,
+        "ts": realtime(header, ending.to_ns),
+        "mono_ns": ending.to_ns,
+        "elapsed_ns": ending.to_ns - ending.from_ns,
         "seeded": state.sums.seeded,
         "live": ending.wheels.timers,
         "lost": verdict.lost,
@@ -44,7 +44,7 @@ pub fn summary(ending: &Ending<'_>, end: &End, header: &Header, verdict: &Verdic
         "largest_burst": ending.largest.map(|burst| one_burst(&burst, header)),
         "balanced": verdict.balanced,
         "unbalanced": verdict.problems,
-        "uncovered": end.uncovered,
+        "uncovered": ending.uncovered,
         "unaudited": verdict.unaudited,
     });
     extend(&mut value, counts(state));

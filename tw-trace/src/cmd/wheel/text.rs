@@ -15,7 +15,6 @@ use crate::{
         fmt::{SECOND, duration, round},
         histogram::{bars, write_bars},
     },
-    watch::End,
 };
 
 /// Columns of a row: no level has more buckets.
@@ -31,9 +30,9 @@ pub fn interval(look: &Look<'_>, started_ns: u64, jiffies: Jiffies) -> String {
 }
 
 /// The whole run.
-pub fn summary(ending: &Ending<'_>, end: &End, verdict: &Verdict) -> String {
+pub fn summary(ending: &Ending<'_>, verdict: &Verdict) -> String {
     let mut text = String::new();
-    let _ = write_summary(&mut text, ending, end, verdict);
+    let _ = write_summary(&mut text, ending, verdict);
     text
 }
 
@@ -142,10 +141,10 @@ fn write_overshoot(text: &mut String, state: &State) -> Result {
     writeln!(text, "  by the softirq:          {}", spread(&state.lateness))
 }
 
-fn write_summary(text: &mut String, ending: &Ending<'_>, end: &End, verdict: &Verdict) -> Result {
+fn write_summary(text: &mut String, ending: &Ending<'_>, verdict: &Verdict) -> Result {
     let state = ending.state;
     let sums = &state.sums;
-    writeln!(text, "\n{} watched", duration(end.to_ns - end.from_ns))?;
+    writeln!(text, "\n{} watched", duration(ending.to_ns - ending.from_ns))?;
     writeln!(
         text,
         "timers: {} seeded + {} entered = {} exited + {} live + {} lost",
@@ -159,7 +158,7 @@ fn write_summary(text: &mut String, ending: &Ending<'_>, end: &End, verdict: &Ve
     write_bursts(text, &state.bursts)?;
     for (name, burst) in [("largest", ending.largest), ("longest", ending.longest)] {
         if let Some(burst) = burst {
-            write_burst(text, name, &burst, end.from_ns)?;
+            write_burst(text, name, &burst, ending.from_ns)?;
         }
     }
     write_overshoot(text, state)?;
@@ -167,7 +166,7 @@ fn write_summary(text: &mut String, ending: &Ending<'_>, end: &End, verdict: &Ve
         writeln!(text, "\nhow much later than asked for timers fired:")?;
         write_bars(text, &bars(&state.overshoot.values()))?;
     }
-    write_verdict(text, verdict, end)
+    write_verdict(text, verdict, &ending.uncovered)
 }
 
 fn write_burst(text: &mut String, name: &str, burst: &Burst, from_ns: u64) -> Result {
@@ -181,7 +180,7 @@ fn write_burst(text: &mut String, name: &str, burst: &Burst, from_ns: u64) -> Re
     )
 }
 
-fn write_verdict(text: &mut String, verdict: &Verdict, end: &End) -> Result {
+fn write_verdict(text: &mut String, verdict: &Verdict, uncovered: &[String]) -> Result {
     writeln!(text)?;
     for (counter, count) in verdict.lost_by.iter().chain(&verdict.notes) {
         writeln!(text, "{}: {count} {}", counter.name(), counter.meaning())?;
@@ -192,6 +191,6 @@ fn write_verdict(text: &mut String, verdict: &Verdict, end: &End) -> Result {
     match verdict.balanced {
         Some(true) => writeln!(text, "balanced: bursts, wheel and the kernel's own counters agree"),
         Some(false) => writeln!(text, "NOT BALANCED: {}", verdict.problems.join("; ")),
-        None => writeln!(text, "balanced: cannot be claimed: {}", end.uncovered.join("; ")),
+        None => writeln!(text, "balanced: cannot be claimed: {}", uncovered.join("; ")),
     }
 }

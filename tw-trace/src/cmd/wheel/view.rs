@@ -36,6 +36,10 @@ pub struct Ending<'a> {
     pub state: &'a State,
     pub longest: Option<Burst>,
     pub largest: Option<Burst>,
+    pub uncovered: Vec<String>,
+    /// CLOCK_MONOTONIC.
+    pub from_ns: u64,
+    pub to_ns: u64,
 }
 
 /// How it is told.
@@ -86,10 +90,13 @@ impl WheelView {
                 state: &state,
                 longest: extreme(counted, |cpu| cpu.longest, Burst::lasted),
                 largest: extreme(counted, |cpu| cpu.largest, |burst| burst.timers),
+                uncovered: end.uncovered.clone(),
+                from_ns: end.from_ns,
+                to_ns: end.to_ns,
             };
             let told = match self.format {
-                Format::Json => json::summary(&ending, end, &self.header, &verdict).to_string() + "\n",
-                Format::Text(_) => text::summary(&ending, end, &verdict),
+                Format::Json => json::summary(&ending, &self.header, &verdict).to_string() + "\n",
+                Format::Text(_) => text::summary(&ending, &verdict),
             };
             self.tell(told.as_bytes())?;
         }
