@@ -40,7 +40,7 @@ pub struct About {
     /// Whether the summary is wanted.
     pub summary: Tell,
     /// Whether to say on stderr what is being done, and what the kernel side logs.
-    pub steps: Tell,
+    pub steps: Steps,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,12 +71,11 @@ impl Begun {
     ) -> Result<Self> {
         let first = attempts.next()?;
         let mut snapshots = Snapshots::new(about.netns);
-        let steps = Steps::new(about.steps);
         let Started { kernel, settings, mut loaded, rings, unlearned, before, started_ns } =
-            Started::best(attempts, first, settings, &snapshots, &steps, &warn)?;
+            Started::best(attempts, first, settings, &snapshots, &about.steps, &warn)?;
         let unseeded = seed(&mut loaded, &kernel, &snapshots);
         loaded.seeding(false)?;
-        steps.done("sockets of before seeded");
+        about.steps.done("sockets of before seeded");
         let after = snapshots.read();
         let mut header = header(&kernel, about, &snapshots, started_ns)?;
         snapshots.started(before, after);

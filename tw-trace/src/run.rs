@@ -65,7 +65,7 @@ pub fn run(
         },
     };
     #[cfg(feature = "debug-log")]
-    if about.steps == Tell::Yes {
+    if about.steps.are_told() {
         session.log = Some(DebugLog::of(&mut session.loaded)?);
     }
     let runtime = Builder::new_current_thread().enable_time().build().context("starting the runtime")?;

@@ -3,7 +3,7 @@
 
 use std::{io::Write as _, time::Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use nix::time::ClockId;
 
 use crate::{
@@ -57,8 +57,16 @@ impl Started {
         }
     }
 
-    fn attempt(kernel: Resolved, settings: Settings, snapshots: &Snapshots, steps: &Steps) -> Result<Self> {
-        let mut loaded = load(&kernel.plan, &kernel.btf, &settings)?;
+    fn attempt(
+        mut kernel: Resolved,
+        settings: Settings,
+        snapshots: &Snapshots,
+        steps: &Steps,
+    ) -> Result<Self> {
+        let btf = kernel.btf.take().context("the kernel's types were let go before loading")?;
+        steps.done("plan made");
+        let mut loaded = load(&kernel.plan, &btf, &settings)?;
+        drop(btf);
         steps.done("programs loaded");
         let unlearned = loaded.with_armings(&kernel.plan, Loaded::learn_timewait_len).err();
         steps.done("length of TIME_WAIT learned");
@@ -82,8 +90,12 @@ impl Steps {
         Self { tell, began: Instant::now() }
     }
 
+    pub fn are_told(&self) -> bool {
+        self.tell == Tell::Yes
+    }
+
     pub fn done(&self, what: &str) {
-        if self.tell == Tell::Yes {
+        if self.are_told() {
             // Nobody may be left to read it.
             let _ = writeln!(std::io::stderr(), "{what} after {} ms", self.began.elapsed().as_millis());
         }

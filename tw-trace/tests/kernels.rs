@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use tw_trace::kernel::btf::Btf;
 use tw_trace::kernel::callers;
 use tw_trace::kernel::capability::Capabilities;
-use tw_trace::kernel::facts::{FTRACE_DIRECT, FUNCTIONS, Facts, Release, System, Untold};
+use tw_trace::kernel::facts::{BtfFacts, FTRACE_DIRECT, FUNCTIONS, Facts, Release, System, Untold};
 use tw_trace::kernel::kallsyms::{self, KallsymsError, Symbols};
 use tw_trace::kernel::offsets::resolve_offsets;
 use tw_trace::kernel::plan::{Attach, Backend, Plan, Wants, auto, plan};
@@ -60,7 +60,7 @@ impl Kernel {
             kprobe_events: true,
             function_tracing: Ok(true),
         };
-        Facts::from_parts(system, Ok(&self.btf), &self.symbols())
+        Facts::from_parts(system, BtfFacts::told(Ok(&self.btf)), &self.symbols())
     }
 
     /// The same kernel with a function of another name, in its types and among its symbols.
@@ -182,7 +182,7 @@ fn stored_types_are_whole() {
 fn without_types_nothing_is_guessed() {
     let kernel = &kernels()[0];
     let no_types = Untold("no BTF here".to_owned());
-    let facts = Facts::from_parts(kernel.facts().system, Err(&no_types), &kernel.symbols());
+    let facts = Facts::from_parts(kernel.facts().system, Err(no_types), &kernel.symbols());
     let refusals = auto(&facts, EVERYTHING).unwrap_err();
     assert!(refusals.iter().all(|refusal| refusal.to_string().contains("no BTF here")));
 }

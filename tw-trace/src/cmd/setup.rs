@@ -10,11 +10,13 @@ use tw_trace_common::config::filter_bits;
 
 use crate::{
     audit::Scope,
+    begin::Tell,
     cli::FilterArgs,
     exit::Usage,
     filter,
     kernel::{cgroup::CgroupPaths, netns, snapshots::NetnsId},
     sink::Style,
+    start::Steps,
 };
 
 /// The namespace of `--netns`.
@@ -46,6 +48,11 @@ pub fn cgroup(filters: &FilterArgs) -> Result<Option<u64>> {
         Usage(format!("--cgroup {given}: {error}; give a path below the cgroup v2 mount, or an id"))
     })?;
     Ok(Some(id))
+}
+
+/// From now on.
+pub fn steps(verbose: u8) -> Steps {
+    Steps::new(if verbose == 0 { Tell::No } else { Tell::Yes })
 }
 
 /// Colours for a terminal whose user did not decline them (no-color.org).

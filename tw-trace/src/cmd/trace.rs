@@ -31,7 +31,9 @@ pub fn trace(args: &TraceArgs, verbose: u8) -> Result<()> {
     let filter = filter::resolve(&args.filters, netns, setup::cgroup(&args.filters)?).map_err(Usage)?;
 
     check_btf_file(args.run.btf.as_deref())?;
+    let steps = setup::steps(verbose);
     let prepared = Prepared::read(args.run.btf.as_deref());
+    steps.done("kernel looked at");
     let wants = Wants::kinds(&kinds);
     let mut attempts = Attempts { prepared, forced: args.run.backend.forced(), wants };
     let max_time_waits = args.sizes.max_time_waits.unwrap_or_else(|| time_waits(netns));
@@ -52,7 +54,7 @@ pub fn trace(args: &TraceArgs, verbose: u8) -> Result<()> {
         duration: args.run.duration,
         count: args.run.count,
         summary: if args.output.quiet { Tell::No } else { Tell::Yes },
-        steps: if verbose == 0 { Tell::No } else { Tell::Yes },
+        steps,
     };
     let summary = run(&mut attempts, settings, &about, Warning::tell, |stop| sink(stop, args.output.json))?;
     warn(&summary);

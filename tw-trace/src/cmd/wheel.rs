@@ -1,9 +1,9 @@
 //! `tw-trace wheel`: where time-wait timers sit on the timer wheel, when they fire, and how large the bursts are.
 
 use anyhow::Result;
-use tw_trace_common::histogram::Series;
+use tw_trace_common::{config::Cell, histogram::Series};
 
-use super::setup::{netns, scope, style};
+use super::setup::{netns, scope, steps, style};
 use crate::{
     begin::{About, Begun, Tell},
     cli::{FilterArgs, WheelArgs},
@@ -41,7 +41,9 @@ pub fn wheel(args: &WheelArgs, verbose: u8) -> Result<()> {
     let netns = netns(&args.filters)?;
     let filter = filter::resolve(&args.filters, netns, None).map_err(Usage)?;
     check_btf_file(args.btf.as_deref())?;
+    let steps = steps(verbose);
     let prepared = Prepared::read(args.btf.as_deref());
+    steps.done("kernel looked at");
     let mut attempts = Attempts { prepared, forced: args.backend.forced(), wants: Wants::WHEEL };
     let wheel_slots = slots()?;
     let seeds = living(netns) + MEANWHILE;
@@ -61,13 +63,13 @@ pub fn wheel(args: &WheelArgs, verbose: u8) -> Result<()> {
         duration: args.duration,
         count: None,
         summary: Tell::Yes,
-        steps: if verbose == 0 { Tell::No } else { Tell::Yes },
+        steps,
     };
     let pace = Pace { interval: args.interval, count: args.count };
     let format = if args.json { Format::Json } else { Format::Text(style()) };
     watch(&mut attempts, settings, &about, pace, Warning::tell, |begun, out| {
         let Begun { kernel, loaded, .. } = begun;
-        let jiffies = Jiffies { tick: kernel.tick, zero_ns: loaded.jiffy_zero_ns()? };
+        let jiffies = Jiffies { tick: kernel.tick, zero_ns: loaded.cell(Cell::JiffyZeroNs)? };
         let slots = loaded.take_slots()?;
         Ok(Box::new(WheelView::new(out, format, slots, jiffies, [!args.quiet, netns.is_some()])))
     })

@@ -6,6 +6,7 @@
 use std::fmt;
 
 mod lookup;
+mod pruned;
 #[cfg(test)]
 pub(crate) mod tests;
 

@@ -4,12 +4,14 @@
 //! so jiffy J falls due at `zero + J * TICK_NSEC` for as long as the machine is up. A read of both clocks can
 //! only be late against that, never early: the smallest distance seen over a few ticks is the phase.
 
-use std::time::{Duration, Instant};
+use std::{
+    os::fd::OwnedFd,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 use aya::{
-    Ebpf,
-    maps::{Array, MapData},
+    maps::{Array, Map, MapData},
     programs::{SocketFilter, TestRun as _, TestRunOptions},
 };
 use nix::time::{ClockId, clock_gettime};
@@ -30,15 +32,12 @@ pub fn now_ns(clock: ClockId) -> Result<u64> {
     Ok(u64::try_from(now.tv_sec()).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec()).unwrap_or(0))
 }
 
-/// Sets [`Cell::JiffyZeroNs`] in the loaded object's `CELLS`. Returns by how much it may be late, in nanoseconds.
-pub fn calibrate(ebpf: &mut Ebpf, tick: Tick) -> Result<u64> {
-    let program: &mut SocketFilter =
-        ebpf.program_mut("calibrate").context("the eBPF object has no program calibrate")?.try_into()?;
+/// Finds CLOCK_MONOTONIC at jiffy zero, wrapped, and by how much it may be late, in nanoseconds. `program` is the
+/// object's `calibrate`, not loaded yet, `cells` its `CELLS`.
+pub fn calibrate(program: &mut SocketFilter, cells: OwnedFd, tick: Tick) -> Result<(u64, u64)> {
     program.load().context("loading the clock calibration")?;
-    let program: &SocketFilter =
-        ebpf.program("calibrate").context("the eBPF object has no program calibrate")?.try_into()?;
-    let cells =
-        Array::<&MapData, u64>::try_from(ebpf.map("CELLS").context("the eBPF object has no map CELLS")?)?;
+    let cells = Map::Array(MapData::from_fd(cells).context("the map CELLS")?);
+    let cells = Array::<_, u64>::try_from(cells)?;
     // The smallest packet that the kernel takes for a test run: an Ethernet header.
     let packet = [0u8; 14];
     let began = Instant::now();
@@ -53,10 +52,7 @@ pub fn calibrate(ebpf: &mut Ebpf, tick: Tick) -> Result<u64> {
             tick.ns,
         );
     }
-    let (zero, error) = search.best.context("the clock calibration found nothing")?;
-    let mut cells = Array::<&mut MapData, u64>::try_from(ebpf.map_mut("CELLS").context("no map CELLS")?)?;
-    cells.set(Cell::JiffyZeroNs as u32, zero, 0)?;
-    Ok(error)
+    search.best.context("the clock calibration found nothing")
 }
 
 /// Looks for readings right before and right after the jiffies changed: the change lies between them.

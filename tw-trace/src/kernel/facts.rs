@@ -54,6 +54,15 @@ pub struct BtfFacts {
 }
 
 impl BtfFacts {
+    /// What these bytes tell, if there are any.
+    pub fn told(bytes: Result<&[u8], &Untold>) -> Told<Self> {
+        match bytes.map(Btf::parse) {
+            Ok(Ok(btf)) => Ok(Self::read(&btf)),
+            Ok(Err(error)) => Err(Untold(error.to_string())),
+            Err(untold) => Err(untold.clone()),
+        }
+    }
+
     pub fn read(btf: &Btf<'_>) -> Self {
         Self {
             offsets: resolve_offsets(btf),
@@ -102,20 +111,11 @@ impl Facts {
             }
             Err(error) => Err(KallsymsError::Read(error)),
         };
-        Self::from_parts(System::read(), bytes.as_deref(), &symbols)
+        Self::from_parts(System::read(), BtfFacts::told(bytes.as_deref()), &symbols)
     }
 
     /// From stored or otherwise known inputs. A function that was not looked for in `symbols` counts as absent.
-    pub fn from_parts(
-        system: System,
-        btf: Result<&[u8], &Untold>,
-        symbols: &Result<Symbols, KallsymsError>,
-    ) -> Self {
-        let btf = match btf.map(Btf::parse) {
-            Ok(Ok(btf)) => Ok(BtfFacts::read(&btf)),
-            Ok(Err(error)) => Err(Untold(error.to_string())),
-            Err(untold) => Err(untold.clone()),
-        };
+    pub fn from_parts(system: System, btf: Told<BtfFacts>, symbols: &Result<Symbols, KallsymsError>) -> Self {
         let present = |has: &dyn Fn(&str) -> bool| {
             FUNCTIONS.iter().chain(FTRACE_DIRECT).map(|name| (*name, has(name))).collect()
         };

@@ -43,8 +43,7 @@ impl Loaded {
         })?;
         self.own_net = Some(own_net);
         closed?;
-        let map = self.ebpf.map("CELLS").context("no map CELLS")?;
-        match Array::<&MapData, u64>::try_from(map)?.get(&(Cell::TimewaitLen as u32), 0)? {
+        match self.cell(Cell::TimewaitLen)? {
             0 => bail!("its timer was not seen"),
             _ => Ok(()),
         }

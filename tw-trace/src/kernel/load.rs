@@ -1,17 +1,22 @@
 //! The aya calls: load the object with this kernel's facts in it, attach the plan, detach.
 
-use std::fs::File;
+use std::{collections::BTreeMap, fs::File, os::fd::AsFd as _, thread};
 
-use anyhow::{Context as _, Result, bail};
-use aya::{Btf, Ebpf, EbpfLoader, Pod, VerifierLogLevel, maps::Map, util::nr_cpus};
+use anyhow::{Context as _, Result, anyhow, bail};
+use aya::{
+    Btf, Ebpf, Pod, VerifierLogLevel,
+    maps::Map,
+    programs::{Program as Loadable, SocketFilter},
+    util::nr_cpus,
+};
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use tw_trace_common::{
-    config::{CALLER_RANGES, CallerRange, Config, Filter, RINGS, mode_bits},
+    config::{CALLER_RANGES, CallerRange, Cell, Config, Filter, RINGS, mode_bits},
     fields::{ABSENT, COMMON_BYTES, FIELDS, Offsets},
 };
 
 use super::{
-    clock,
+    clock, loader,
     plan::{Attach, Plan, Program, Serves},
     prepare::Resolved,
     program::{self, Link},
@@ -135,7 +140,7 @@ pub fn load(plan: &Plan, btf: &Btf, settings: &Settings) -> Result<Loaded> {
     };
     let keyless = plan.mode() & mode_bits::KEYLESS != 0;
     let stashes = plan.uses(Attach::ReturnProbe("inet_twsk_alloc"));
-    let mut loader = EbpfLoader::new();
+    let mut loader = loader::new()?;
     for (index, name) in RING_MAPS.iter().enumerate() {
         loader.map_max_entries(name, if index < rings.used { rings.bytes } else { rings.least });
     }
@@ -154,13 +159,40 @@ pub fn load(plan: &Plan, btf: &Btf, settings: &Settings) -> Result<Loaded> {
         .map_max_entries("ALLOCATIONS", if stashes { ALLOCATIONS } else { 1 })
         .load(OBJECT)
         .context("loading the eBPF object")?;
-    let clock_error_ns = clock::calibrate(&mut ebpf, settings.tick)?;
-    for row in &plan.programs {
-        program::load(&mut ebpf, row, btf)?;
-    }
+    let (zero_ns, clock_error_ns) = load_programs(&mut ebpf, &plan.programs, btf, settings.tick)?;
     let mut loaded = Loaded { ebpf, attached: Vec::new(), clock_error_ns, own_net: None };
+    loaded.set_cell(Cell::JiffyZeroNs, zero_ns)?;
     loaded.seeding(true)?;
     Ok(loaded)
+}
+
+/// Has the kernel verify all programs, while the phase of its jiffies is looked for: either takes its time, and
+/// neither needs the other. Returns what the calibration found.
+fn load_programs(ebpf: &mut Ebpf, rows: &[&'static Program], btf: &Btf, tick: Tick) -> Result<(u64, u64)> {
+    let Some(Map::Array(cells)) = ebpf.map("CELLS") else { bail!("the eBPF object has no array CELLS") };
+    let cells = cells.fd().as_fd().try_clone_to_owned()?;
+    let mut programs: BTreeMap<_, _> = ebpf.programs_mut().collect();
+    let calibrate = programs.remove("calibrate").context("the eBPF object has no program calibrate")?;
+    let calibrate: &mut SocketFilter = calibrate.try_into()?;
+    let mut shares: [Vec<_>; 2] = Default::default();
+    for (index, row) in rows.iter().enumerate() {
+        let program = programs
+            .remove(row.name)
+            .with_context(|| format!("the eBPF object has no program {}", row.name))?;
+        shares[index % 2].push((program, *row));
+    }
+    let load = |share: Vec<(&mut Loadable, &'static Program)>| {
+        share.into_iter().try_for_each(|(program, row)| program::load(program, row, btf))
+    };
+    let [first, second] = shares;
+    thread::scope(|scope| {
+        let second = scope.spawn(move || load(second));
+        let clock = scope.spawn(move || clock::calibrate(calibrate, cells, tick));
+        load(first)?;
+        let panicked = |_| anyhow!("a thread that loads programs panicked");
+        second.join().map_err(panicked)??;
+        clock.join().map_err(panicked)?
+    })
 }
 
 fn ring_sizes(sizes: Sizes) -> Result<sizing::Rings> {

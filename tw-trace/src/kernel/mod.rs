@@ -3,6 +3,7 @@
 pub mod btf;
 pub mod callers;
 pub mod capability;
+pub mod cells;
 pub mod cgroup;
 pub mod clock;
 #[cfg(feature = "debug-log")]
@@ -12,6 +13,7 @@ pub mod histograms;
 pub mod kallsyms;
 pub mod learn;
 pub mod load;
+mod loader;
 pub mod mapping;
 pub mod mounts;
 pub mod names;

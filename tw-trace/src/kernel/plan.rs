@@ -67,6 +67,18 @@ impl Attach {
     }
 }
 
+impl Attach {
+    /// The kernel's type that says what it is attached to.
+    fn type_name(self) -> Option<String> {
+        match self {
+            Self::TraceEvent(event) => Some(format!("btf_trace_{event}")),
+            Self::Entry(function) | Self::Exit(function) => Some(function.to_owned()),
+            Self::Iterator(of) => Some(format!("bpf_iter_{of}")),
+            Self::Probe(_) | Self::ReturnProbe(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for Attach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -124,6 +136,15 @@ impl Params {
             Self::AtLeast(wanted) => found >= wanted,
         }
     }
+}
+
+/// Names of the kernel's types that any program is attached by, as aya asks for them.
+pub fn attach_types() -> Vec<String> {
+    let programs = TASKS.iter().flat_map(|task| task.ways).flat_map(|way| way.programs);
+    let mut names: Vec<String> = programs.filter_map(|program| program.attach.type_name()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 /// The programs that a view attaches on this kernel.

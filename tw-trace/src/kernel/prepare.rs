@@ -1,11 +1,6 @@
 //! Everything that is looked up before a program can be loaded, in one pass over BTF and kallsyms.
 
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    io::BufReader,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fs::File, io::BufReader, path::Path, thread};
 
 use anyhow::{Context as _, Result};
 use aya::Btf;
@@ -16,8 +11,8 @@ use tw_trace_common::{
 
 use super::{
     callers,
-    facts::{FTRACE_DIRECT, FUNCTIONS, Facts, System, VMLINUX_BTF, read_btf},
-    kallsyms::{self, KallsymsError},
+    facts::{BtfFacts, FTRACE_DIRECT, FUNCTIONS, Facts, System, Told, Untold, VMLINUX_BTF, read_btf},
+    kallsyms::{self, KallsymsError, Symbols},
     netns,
     plan::{self, Attach, Backend, Plan, Wants},
     program::{Extent, Refused},
@@ -33,13 +28,15 @@ pub struct Prepared {
     pub facts: Facts,
     callers: Result<callers::Ranges, String>,
     tw_timer_handler: Option<u64>,
-    btf_file: Option<PathBuf>,
+    /// What programs are attached by, as BTF.
+    attach_types: Vec<u8>,
 }
 
 /// What loading needs to know of the kernel.
 pub struct Resolved {
     pub plan: Plan,
-    pub btf: Btf,
+    /// For the loading only.
+    pub btf: Option<Btf>,
     pub offsets: Offsets,
     pub callers: [CallerRange; CALLER_RANGES],
     pub tw_timer_handler: u64,
@@ -61,23 +58,23 @@ pub fn check_btf_file(file: Option<&Path>) -> Result<(), Usage> {
 }
 
 impl Prepared {
+    /// Types and symbols are read side by side: either takes longer than all the rest up to the first program.
     pub fn read(btf_file: Option<&Path>) -> Self {
-        let bytes = read_btf(btf_file);
-        let mut wanted = callers::wanted();
-        wanted.extend(FUNCTIONS);
-        wanted.extend(FTRACE_DIRECT);
-        let symbols = match File::open("/proc/kallsyms") {
-            Ok(file) => kallsyms::find(BufReader::with_capacity(1 << 16, file), &wanted),
-            Err(error) => Err(KallsymsError::Read(error)),
-        };
-        let facts = Facts::from_parts(System::read(), bytes.as_deref(), &symbols);
+        let ((btf, attach_types), symbols) = thread::scope(|scope| {
+            let types = scope.spawn(|| read_types(btf_file));
+            let symbols = read_symbols();
+            let panicked =
+                |_| (Err(Untold("not known: the thread that reads them panicked".to_owned())), Vec::new());
+            (types.join().unwrap_or_else(panicked), symbols)
+        });
+        let facts = Facts::from_parts(System::read(), btf, &symbols);
         let (callers, tw_timer_handler) = match &symbols {
             Ok(symbols) => {
                 (Ok(callers::resolve(symbols)), symbols.get(callers::TIMER_HANDLER).map(|s| s.start))
             }
             Err(error) => (Err(error.to_string()), None),
         };
-        Self { facts, callers, tw_timer_handler, btf_file: btf_file.map(Path::to_owned) }
+        Self { facts, callers, tw_timer_handler, attach_types }
     }
 
     /// The plan for a view: of the backend that was forced, or of the first that works.
@@ -119,9 +116,8 @@ impl Prepared {
         let fields = facts.offsets.as_ref().map_err(|missing| Unable(missing.to_string()))?;
         let tick =
             self.facts.system.tick.as_ref().map_err(|untold| Unable(format!("the tick is {untold}")))?;
-        let path = self.btf_file.as_deref().unwrap_or(Path::new(VMLINUX_BTF));
-        let btf = Btf::parse_file(path, aya::Endianness::default())
-            .with_context(|| format!("reading the kernel's types from {}", path.display()))?;
+        let btf = Btf::parse(&self.attach_types, aya::Endianness::default())
+            .context("reading the kernel's types")?;
         let mut offsets = fields.offsets;
         if netns::cookie().is_none() {
             // Before 5.12 a namespace has no cookie until somebody asks for it, before 5.14 nobody here may: both
@@ -130,7 +126,7 @@ impl Prepared {
         }
         Ok(Resolved {
             plan,
-            btf,
+            btf: Some(btf),
             offsets,
             callers: self.callers.as_ref().map_or([CallerRange::NONE; CALLER_RANGES], |found| found.ranges),
             tw_timer_handler: self.tw_timer_handler.unwrap_or(0),
@@ -138,6 +134,26 @@ impl Prepared {
             counted_at: if facts.tw_kill { CountedAt::Firing } else { CountedAt::Arming },
         })
     }
+}
+
+/// What the kernel's types tell, and those that programs are attached by. The whole of them is let go at once.
+fn read_types(file: Option<&Path>) -> (Told<BtfFacts>, Vec<u8>) {
+    let bytes = match read_btf(file) {
+        Ok(bytes) => bytes,
+        Err(untold) => return (Err(untold), Vec::new()),
+    };
+    match super::btf::Btf::parse(&bytes) {
+        Ok(btf) => (Ok(BtfFacts::read(&btf)), btf.pruned(&plan::attach_types())),
+        Err(error) => (Err(Untold(error.to_string())), Vec::new()),
+    }
+}
+
+fn read_symbols() -> Result<Symbols, KallsymsError> {
+    let mut wanted = callers::wanted();
+    wanted.extend(FUNCTIONS);
+    wanted.extend(FTRACE_DIRECT);
+    let file = File::open("/proc/kallsyms").map_err(KallsymsError::Read)?;
+    kallsyms::find(BufReader::with_capacity(1 << 16, file), &wanted)
 }
 
 /// A choice of programs, made anew each time the kernel refuses one.

@@ -72,9 +72,7 @@ fn tail(log: &str) -> Vec<&str> {
 }
 
 /// Loads a program, ready to attach.
-pub(super) fn load(ebpf: &mut Ebpf, row: &'static Program, btf: &Btf) -> Result<()> {
-    let program =
-        ebpf.program_mut(row.name).with_context(|| format!("the eBPF object has no program {}", row.name))?;
+pub(super) fn load(program: &mut Loadable, row: &'static Program, btf: &Btf) -> Result<()> {
     match row.attach {
         Attach::TraceEvent(event) => typed::<BtfTracePoint>(program)?.load(event, btf),
         Attach::Entry(function) => typed::<FEntry>(program)?.load(function, btf),

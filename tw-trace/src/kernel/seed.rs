@@ -3,11 +3,7 @@
 use std::io::Read as _;
 
 use anyhow::{Context as _, Result};
-use aya::{
-    maps::{Array, MapData},
-    programs::Iter,
-};
-use tw_trace_common::config::Cell;
+use aya::programs::Iter;
 
 use super::{
     load::Loaded,
@@ -26,15 +22,6 @@ impl Loaded {
                 .with_context(|| format!("seeding the sockets of network namespace {}", namespace.inode))?;
         }
         Ok(())
-    }
-}
-
-/// Tells the kernel side whether sockets of before the start are still to come.
-impl Loaded {
-    pub fn seeding(&mut self, going_on: bool) -> Result<()> {
-        let map = self.ebpf.map_mut("CELLS").context("the eBPF object has no map CELLS")?;
-        let mut cells = Array::<&mut MapData, u64>::try_from(map)?;
-        Ok(cells.set(Cell::WheelSeeding as u32, u64::from(going_on), 0)?)
     }
 }
 

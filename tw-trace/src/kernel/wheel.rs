@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use anyhow::{Context as _, Result};
 use aya::{
     Pod,
-    maps::{Array, Map, MapData, PerCpuArray},
+    maps::{Map, MapData, PerCpuArray},
     util::nr_cpus,
 };
 use nix::sys::mman::ProtFlags;
@@ -104,8 +104,7 @@ impl Loaded {
     pub fn wheel(&self, slots: &Slots) -> Result<Counted> {
         let map = self.ebpf.map("WHEEL_CPU").context("the eBPF object has no map WHEEL_CPU")?;
         let cpus = PerCpuArray::<&MapData, CpuValue>::try_from(map)?.get(&0, 0)?;
-        let map = self.ebpf.map("CELLS").context("the eBPF object has no map CELLS")?;
-        let seeded = Array::<&MapData, u64>::try_from(map)?.get(&(Cell::WheelSeeded as u32), 0)?;
+        let seeded = self.cell(Cell::WheelSeeded)?;
         Ok(Counted {
             buckets: slots.filled(),
             seeded,
@@ -116,11 +115,5 @@ impl Loaded {
             burst_timers: self.histogram(Series::BurstTimers)?,
             burst_time: self.histogram(Series::BurstTime)?,
         })
-    }
-
-    /// CLOCK_MONOTONIC at jiffy zero, wrapped.
-    pub fn jiffy_zero_ns(&self) -> Result<u64> {
-        let map = self.ebpf.map("CELLS").context("the eBPF object has no map CELLS")?;
-        Ok(Array::<&MapData, u64>::try_from(map)?.get(&(Cell::JiffyZeroNs as u32), 0)?)
     }
 }

@@ -32,7 +32,7 @@ fn stored_btf() -> Vec<u8> {
 fn stored_btf_and_kallsyms_are_enough() {
     let symbols =
         kallsyms::find(&b"ffffffff81000000 T tcp_set_state\nffffffff81000100 T _etext\n"[..], FUNCTIONS);
-    let facts = Facts::from_parts(system(), Ok(&stored_btf()), &symbols);
+    let facts = Facts::from_parts(system(), BtfFacts::told(Ok(&stored_btf())), &symbols);
     let btf = facts.btf.as_ref().unwrap();
     assert_eq!(btf.trace_events["timer_start"], Some(2));
     assert_eq!(btf.trace_events["timer_cancel"], None);
@@ -46,7 +46,7 @@ fn stored_btf_and_kallsyms_are_enough() {
 #[test]
 fn names_are_told_where_addresses_are_hidden() {
     let symbols = kallsyms::find(&b"0000000000000000 T tcp_set_state\n"[..], FUNCTIONS);
-    let facts = Facts::from_parts(system(), Err(&Untold("no BTF".into())), &symbols);
+    let facts = Facts::from_parts(system(), Err(Untold("no BTF".into())), &symbols);
     assert_eq!(facts.addresses, Ok(false));
     assert_eq!(facts.function("tcp_set_state").symbol, Ok(true));
     assert_eq!(facts.function("tcp_set_state").params, Err(Untold("no BTF".into())));

@@ -1,0 +1,40 @@
+//! BTF with nothing in it but what programs are attached by: every type keeps its id, and few their names.
+//!
+//! The loader wants the ids of some functions and trace events. Of the whole BTF of a kernel it makes 20 MB and takes
+//! 35 ms; of this a quarter.
+
+use super::{Btf, HEADER_LEN, MAGIC, TYPE_LEN, kind};
+
+/// What stands for a type that nobody asks for: `void *`.
+const NOTHING: [u32; 3] = [0, (kind::PTR as u32) << 24, 0];
+
+impl Btf<'_> {
+    /// Keeps the functions and typedefs of these names. The answer is BTF, in the same byte order.
+    pub fn pruned(&self, names: &[String]) -> Vec<u8> {
+        let mut strings = vec![0];
+        let mut kept = Vec::new();
+        for name in names {
+            let offset = strings.len() as u32;
+            let of_name = self.named(name, |kind| matches!(kind, kind::FUNC | kind::TYPEDEF));
+            kept.extend(of_name.map(|ty| (ty.id, [offset, u32::from(ty.kind) << 24, ty.size_or_type])));
+            strings.extend(name.as_bytes());
+            strings.push(0);
+        }
+        kept.sort_unstable();
+        let count = self.starts.len() - 1;
+        let mut bytes = Vec::with_capacity(HEADER_LEN + count * TYPE_LEN + strings.len());
+        bytes.extend(MAGIC.to_le_bytes());
+        bytes.extend([1, 0]);
+        let types_len = (count * TYPE_LEN) as u32;
+        for word in [HEADER_LEN as u32, 0, types_len, types_len, strings.len() as u32] {
+            bytes.extend(word.to_le_bytes());
+        }
+        let mut kept = kept.into_iter().peekable();
+        for id in 1..=count as u32 {
+            let ty = kept.next_if(|(kept, _)| *kept == id).map_or(NOTHING, |(_, ty)| ty);
+            ty.iter().for_each(|word| bytes.extend(word.to_le_bytes()));
+        }
+        bytes.extend(strings);
+        bytes
+    }
+}
