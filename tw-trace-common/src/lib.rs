@@ -9,5 +9,6 @@ pub mod counter;
 pub mod event;
 pub mod fields;
 pub mod histogram;
+pub mod lab;
 pub mod state;
 pub mod wheel;

@@ -1,4 +1,4 @@
-//! Builds the tw-trace program, kernel side included (`tw-trace/build.rs` compiles that).
+//! Builds the tw-trace program, kernel side included (`tw-trace/build.rs` compiles that), and the lab's programs.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use serde_json::Value;
 
-use crate::{setup, sh};
+use crate::{pinned, setup, sh};
 
 #[derive(Args)]
 pub(crate) struct BuildArgs {
@@ -58,6 +58,25 @@ pub(crate) fn static_program(name: &str, target: &str) -> Result<PathBuf> {
     command.args(["build", "--release", "--package", name, "--bin", name, "--target", target]);
     choose_linker(&mut command, target);
     build(command)
+}
+
+/// The experiments in `tw-trace-ebpf/src/lab`, as an eBPF object for kernels of this architecture (as Rust calls
+/// it): only `cargo xtask` loads them, so no build of tw-trace compiles them.
+#[expect(dead_code, reason = "the loaders come next")]
+pub(crate) fn lab(arch: &str) -> Result<PathBuf> {
+    let mut command = sh::nightly("cargo");
+    command.args(["build", "--package", "tw-trace-ebpf", "--bin", "lab", "--features", "lab", "--release"]);
+    command.args(["--target", "bpfel-unknown-none", "-Z", "build-std=core"]);
+    // As aya-build has it for the kernel side of tw-trace.
+    let flags = [&format!("--cfg=bpf_target_arch=\"{arch}\""), "-Cdebuginfo=2", "-Clink-arg=--btf"];
+    command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
+    let linker = pinned::linker().with_context(|| format!("{} is missing", pinned::LINKER))?;
+    command.env("PATH", sh::path_with(linker.parent().context("the linker's folder")?)?);
+    let made = build(command)?;
+    // The next architecture's has the same name.
+    let own = made.with_file_name(format!("lab-{arch}"));
+    fs::copy(&made, &own).with_context(|| format!("copying {}", made.display()))?;
+    Ok(own)
 }
 
 /// Runs a cargo build and returns the program that cargo says it made.

@@ -89,6 +89,7 @@ fn clippy_kernel_side() -> Result<Outcome> {
     }
     let mut clippy = sh::nightly("cargo");
     clippy.args(["clippy", "--package", "tw-trace-ebpf", "--lib", "--bins", "--release"]);
+    clippy.args(["--features", "lab"]);
     clippy.args(["--target", "bpfel-unknown-none", "-Z", "build-std=core"]);
     let arch = std::env::consts::ARCH;
     clippy.env("CARGO_ENCODED_RUSTFLAGS", format!("--cfg=bpf_target_arch=\"{arch}\""));

@@ -1,6 +1,7 @@
 //! Runs commands: which cargo, in which environment, and how their output and failure are shown.
 
-use std::ffi::OsStr;
+use std::env;
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -20,7 +21,7 @@ pub(crate) fn root() -> &'static Path {
 
 /// The cargo that runs this xtask, so that nothing is compiled twice by two compilers.
 pub(crate) fn cargo() -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     // What we build and test has its kernel side.
     command.current_dir(root()).env_remove("AYA_BUILD_SKIP");
     command
@@ -43,6 +44,13 @@ pub(crate) fn nightly(program: &str) -> Command {
         command.env_remove(key);
     }
     command
+}
+
+/// PATH with this folder before all others.
+pub(crate) fn path_with(folder: &Path) -> Result<OsString> {
+    let rest = env::var_os("PATH").unwrap_or_default();
+    env::join_paths(std::iter::once(folder.to_path_buf()).chain(env::split_paths(&rest)))
+        .with_context(|| format!("PATH cannot hold {}", folder.display()))
 }
 
 /// Runs a command with its output going where ours goes; failure is an error that names the command.

@@ -1,7 +1,5 @@
 //! A bpf-linker that works with the dated nightly: found, or built against that nightly's own LLVM.
 
-use std::env;
-use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
@@ -116,19 +114,13 @@ fn build(root: &Path, sysroot: &Path) -> Result<()> {
     install.args(["--no-default-features", "--features", LLVM_FEATURE, "--root"]).arg(root);
     install.env("LLVM_PREFIX", prefix);
     // cargo would warn that its user cannot find it; the build can.
-    install.env("PATH", path_with(&root.join("bin"))?);
+    install.env("PATH", sh::path_with(&root.join("bin"))?);
     // Found at run time too, without LD_LIBRARY_PATH.
     install.env("RUSTFLAGS", format!("-C link-arg=-Wl,-rpath,{}", lib.display()));
     for key in ["CARGO_ENCODED_RUSTFLAGS", "CARGO_TARGET_DIR", "CARGO_BUILD_TARGET"] {
         install.env_remove(key);
     }
     sh::run(&mut install)
-}
-
-fn path_with(folder: &Path) -> Result<OsString> {
-    let rest = env::var_os("PATH").unwrap_or_default();
-    env::join_paths(std::iter::once(folder.to_path_buf()).chain(env::split_paths(&rest)))
-        .with_context(|| format!("PATH cannot hold {}", folder.display()))
 }
 
 /// The nightly's shared LLVM. Its full name holds both versions, which only the nightly knows.
