@@ -62,7 +62,6 @@ pub(crate) fn static_program(name: &str, target: &str) -> Result<PathBuf> {
 
 /// The experiments in `tw-trace-ebpf/src/lab`, as an eBPF object for kernels of this architecture (as Rust calls
 /// it): only `cargo xtask` loads them, so no build of tw-trace compiles them.
-#[expect(dead_code, reason = "the loaders come next")]
 pub(crate) fn lab(arch: &str) -> Result<PathBuf> {
     let mut command = sh::nightly("cargo");
     command.args(["build", "--package", "tw-trace-ebpf", "--bin", "lab", "--features", "lab", "--release"]);

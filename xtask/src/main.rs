@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod kernel_data;
 mod lint;
+mod oracle;
 mod pinned;
 mod setup;
 mod sh;
@@ -41,6 +42,8 @@ enum Task {
     Bench(bench::BenchArgs),
     /// Boot real kernels and run the scenarios in them
     Vm(vm::VmArgs),
+    /// Hold the model of the timer wheel against this kernel's own
+    Oracle(oracle::OracleArgs),
     /// The first process of a guest of `vm`
     #[command(hide = true)]
     VmGuest(vm::GuestArgs),
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&args),
         Task::Bench(args) => bench::run(&args).map(done),
         Task::Vm(args) => vm::run(&args),
+        Task::Oracle(args) => oracle::run(&args),
         Task::VmGuest(args) => vm::run_guest(&args).map(done),
         Task::Suite(args) => suite::run(&args),
         Task::Play(args) => player::run(&args).map(done),

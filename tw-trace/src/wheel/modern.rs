@@ -81,6 +81,3 @@ impl Wheel {
         Place { level, slot: (number % LEVEL_SIZE) as u8, bucket: number << shift }
     }
 }
-
-#[cfg(test)]
-mod tests;

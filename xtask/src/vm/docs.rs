@@ -53,6 +53,7 @@ fn section(reports: &[Report], date: &str, version: &str) -> String {
     list(&mut out, reports, Outcome::Difference, "Differences that the kernel or the backend forces");
     list(&mut out, reports, Outcome::Skipped, "Skipped, and why");
     list(&mut out, reports, Outcome::Fail, "Failed");
+    list(&mut out, reports, Outcome::Pass, table::COMPARED);
     out.push('\n');
     out
 }

@@ -17,8 +17,9 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 use xtask::netns;
 
-use super::initramfs::{INIT, MODULES, SHELL, TW_TRACE};
+use super::initramfs::{INIT, LAB, MODULES, SHELL, TW_TRACE};
 use super::port;
+use crate::oracle::SCENARIO;
 
 /// File systems and where they go. What a kernel does not have is told on the console.
 const MOUNTS: &[(&str, &str)] = &[
@@ -101,7 +102,32 @@ fn serve(port: &mut File) -> Result<()> {
         send_file("/sys/kernel/btf/vmlinux", port::BTF)?;
         send_file("/proc/kallsyms", port::KALLSYMS)?;
     }
-    suite(&request, port)
+    if request["oracle"] == true {
+        oracle(port)?;
+    }
+    if request["suite"] == true {
+        return suite(&request, port);
+    }
+    writeln!(port, "{}", json!({"done": true}))?;
+    Ok(())
+}
+
+/// Passes on what the oracle says, as one more scenario; where it says nothing, that is told instead.
+fn oracle(port: &mut File) -> Result<()> {
+    const ANSWER: &str = "/tmp/oracle";
+    let mut oracle = Command::new(INIT);
+    oracle.args(["oracle", "--object", LAB]);
+    environment(&mut oracle);
+    oracle.stdin(Stdio::null()).stdout(File::create(ANSWER)?);
+    let ended = await_child(&mut oracle);
+    let answer = fs::read_to_string(ANSWER)?;
+    if !answer.is_empty() {
+        port.write_all(answer.as_bytes())?;
+        return Ok(());
+    }
+    let why = ended.map_or_else(|why| format!("{why:#}"), |()| "it failed: the console says why".to_owned());
+    writeln!(port, "{}", json!({"scenario": SCENARIO, "outcome": "fail", "why": why}))?;
+    Ok(())
 }
 
 fn suite(request: &Value, port: &File) -> Result<()> {

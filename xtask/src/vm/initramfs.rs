@@ -1,4 +1,4 @@
-//! What a guest boots into: our two programs, busybox for a person who looks around, and kernel modules.
+//! What a guest boots into: our two programs, the lab's, busybox for a person who looks around, and kernel modules.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,8 @@ use super::modules;
 pub(super) struct Programs {
     pub(super) tw_trace: PathBuf,
     pub(super) xtask: PathBuf,
+    /// An eBPF object.
+    pub(super) lab: PathBuf,
     pub(super) busybox: Option<PathBuf>,
 }
 
@@ -23,12 +25,13 @@ pub(super) const INIT: &str = "/bin/xtask";
 pub(super) const INIT_ARGUMENT: &str = "vm-guest";
 
 pub(super) const TW_TRACE: &str = "/bin/tw-trace";
+pub(super) const LAB: &str = "/lib/lab";
 pub(super) const SHELL: &str = "/bin/sh";
 
 /// Modules stand here, named by the order in which they are to be loaded.
 pub(super) const MODULES: &str = "/modules";
 
-const FOLDERS: &[&str] = &["bin", "dev", "proc", "sys", "tmp", "run", "root", "etc", "modules"];
+const FOLDERS: &[&str] = &["bin", "lib", "dev", "proc", "sys", "tmp", "run", "root", "etc", "modules"];
 
 /// Writes the guest's first root to `file`.
 pub(super) fn write(kernel: &Kernel, programs: &Programs, file: &Path) -> Result<()> {
@@ -42,6 +45,7 @@ pub(super) fn write(kernel: &Kernel, programs: &Programs, file: &Path) -> Result
     for (path, program) in [(INIT, &programs.xtask), (TW_TRACE, &programs.tw_trace)] {
         cpio.file(inside(path), &read(program)?);
     }
+    cpio.file(inside(LAB), &read(&programs.lab)?);
     if let Some(busybox) = &programs.busybox {
         cpio.file("bin/busybox", &read(busybox)?);
         cpio.link(inside(SHELL), "busybox");

@@ -26,11 +26,12 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use xtask::backend::Backend;
 
-use crate::{build, setup, sh};
+use crate::{build, oracle, setup, sh};
 use arch::Arch;
 use cache::Folder;
 use initramfs::Programs;
 use kernels::{Freshness, Kernel, Line};
+use port::Oracle;
 use qemu::{Boot, Clock};
 use run::{Guest, Orders, Report};
 
@@ -177,6 +178,16 @@ impl VmArgs {
         let mut backends = if self.backend.is_empty() { Backend::ALL.to_vec() } else { self.backend.clone() };
         backends.sort();
         backends.dedup();
+        let is_oracle = |name: &String| name == oracle::SCENARIO;
+        let first = if self.only.is_empty() || self.only.iter().any(is_oracle) {
+            Oracle::Here
+        } else {
+            Oracle::Elsewhere
+        };
+        if !self.only.is_empty() && self.only.iter().all(is_oracle) {
+            // No backend has a part in it.
+            backends.truncate(1);
+        }
         let mut guests = Vec::new();
         for (line, mut boot) in boots {
             if let Some(parent) = &self.extract {
@@ -184,12 +195,14 @@ impl VmArgs {
                 fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
                 boot.extract = Some(folder);
             }
+            let mut oracle = first;
             for &backend in &backends {
                 let mut own = boot.clone();
                 own.console.as_mut_os_string().push(format!("-{}", backend.name()));
-                guests.push(Guest { line: line.clone(), backend, boot: own });
+                guests.push(Guest { line: line.clone(), backend, oracle, boot: own });
                 // Once for each kernel is enough.
                 boot.extract = None;
+                oracle = Oracle::Elsewhere;
             }
         }
         Ok(guests)
@@ -220,8 +233,9 @@ fn programs(arch: Arch, with_debian: bool) -> Result<Programs> {
     setup::for_build(Some(arch.target()))?;
     let tw_trace = build::static_program("tw-trace", arch.target())?;
     let xtask = build::static_program("xtask", arch.target())?;
+    let lab = build::lab(arch.name())?;
     let busybox = with_debian.then(|| initramfs::busybox(arch)).transpose()?;
-    Ok(Programs { tw_trace, xtask, busybox })
+    Ok(Programs { tw_trace, xtask, lab, busybox })
 }
 
 /// The commit that is tested.

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::oracle::SCENARIO;
+
 /// The virtio ports of a guest. The first carries lines of JSON both ways, the others a file each.
 pub(super) const DATA: &str = "data";
 pub(super) const BTF: &str = "btf";
@@ -67,12 +69,28 @@ pub(super) enum Durations {
     Loose,
 }
 
+/// Whether a guest is the one of its kernel that holds the model of the timer wheel against it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Oracle {
+    Here,
+    Elsewhere,
+}
+
 /// What the guest is asked for.
-pub(super) fn request(backend: &str, only: &[String], durations: Durations, extract: Option<&Path>) -> Value {
+pub(super) fn request(
+    backend: &str,
+    only: &[String],
+    durations: Durations,
+    oracle: Oracle,
+    extract: Option<&Path>,
+) -> Value {
+    let of_suite: Vec<&String> = only.iter().filter(|name| *name != SCENARIO).collect();
     json!({
         "backend": backend,
-        "only": only,
+        "only": of_suite,
+        "suite": only.is_empty() || !of_suite.is_empty(),
         "exact": durations == Durations::Exact,
+        "oracle": oracle == Oracle::Here,
         "extract": extract.is_some(),
     })
 }
@@ -120,6 +138,18 @@ mod tests {
         assert_eq!(parse(r#"{"done":true,"scenarios":3}"#), Heard::Done);
         assert_eq!(parse(r#"{"scenarios":3}"#), Heard::Total(3));
         assert_eq!(parse(r#"{"note":"x"}"#), Heard::Other);
+    }
+
+    #[test]
+    fn the_oracle_is_not_the_suites() {
+        let ask = |only: &[&str]| {
+            let only: Vec<String> = only.iter().map(|name| (*name).to_owned()).collect();
+            request("fentry", &only, Durations::Exact, Oracle::Here, None)
+        };
+        let (all, both, alone) = (ask(&[]), ask(&["a", SCENARIO]), ask(&[SCENARIO]));
+        assert_eq!((&all["only"], &all["suite"]), (&json!([]), &json!(true)));
+        assert_eq!((&both["only"], &both["suite"]), (&json!(["a"]), &json!(true)));
+        assert_eq!((&alone["suite"], &alone["oracle"]), (&json!(false), &json!(true)));
     }
 
     #[test]

@@ -94,7 +94,7 @@ impl State {
         match event {
             Event::Started => self.phase = Phase::Booting(Instant::now()),
             Event::Heard(Heard::Ready { .. }) => self.phase = Phase::Running(Instant::now()),
-            Event::Heard(Heard::Total(total)) => self.total = Some(*total),
+            Event::Heard(Heard::Total(total)) => self.total = Some(self.run + *total),
             Event::Heard(Heard::Verdict(verdict)) => {
                 self.run += 1;
                 self.failed += u64::from(verdict.outcome == Outcome::Fail);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::arch::Arch;
-use super::port::{self, Durations, Heard, Outcome, Verdict};
+use super::port::{self, Durations, Heard, Oracle, Outcome, Verdict};
 use super::progress::Progress;
 use super::qemu::{self, Boot, Clock, End};
 use xtask::backend::Backend;
@@ -19,6 +19,7 @@ use xtask::backend::Backend;
 pub(super) struct Guest {
     pub(super) line: String,
     pub(super) backend: Backend,
+    pub(super) oracle: Oracle,
     pub(super) boot: Boot,
 }
 
@@ -36,6 +37,7 @@ pub(super) struct Report {
     pub(super) line: String,
     pub(super) arch: Arch,
     pub(super) backend: Backend,
+    pub(super) oracle: Oracle,
     pub(super) clock: Clock,
     /// As the kernel calls itself; empty when it never came up.
     pub(super) release: String,
@@ -116,6 +118,7 @@ impl Guest {
             line: self.line.clone(),
             arch: self.boot.arch,
             backend: self.backend,
+            oracle: self.oracle,
             clock: self.boot.clock,
             release: String::new(),
             took: Duration::ZERO,
@@ -128,7 +131,7 @@ impl Guest {
             Clock::Real => Durations::Loose,
         };
         let extract = self.boot.extract.as_deref();
-        let ask = port::request(self.backend.name(), orders.only, durations, extract);
+        let ask = port::request(self.backend.name(), orders.only, durations, self.oracle, extract);
         let mut done = false;
         let end = self.boot.run(&ask, orders.limit, |line| {
             let heard = port::parse(line);

@@ -4,9 +4,13 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::port::Outcome;
+use super::port::{Oracle, Outcome};
 use super::qemu::Clock;
 use super::run::{self, Report};
+use crate::oracle::SCENARIO;
+
+/// What passed may say how much that was.
+pub(super) const COMPARED: &str = "What was compared";
 
 /// Scenarios as rows, guests as columns, then whatever needs an explanation.
 pub(super) fn text(reports: &[Report]) -> String {
@@ -25,8 +29,7 @@ pub(super) fn text(reports: &[Report]) -> String {
     let letters = groups.iter().map(|group| spaced(group.iter().map(|report| report.backend.letter())));
     line(&mut out, "scenario", width, letters.zip(&widths).map(|(text, width)| format!("{text:width$}")));
     for scenario in &scenarios {
-        let marks =
-            groups.iter().map(|group| spaced(group.iter().map(|report| mark(outcome(report, scenario)))));
+        let marks = groups.iter().map(|group| spaced(group.iter().map(|report| mark(report, scenario))));
         line(&mut out, scenario, width, marks.zip(&widths).map(|(text, width)| format!("{text:width$}")));
     }
     out.push_str("\n+ pass   X FAIL   ~ difference that the kernel forces   - skipped   ? no answer\n");
@@ -34,6 +37,7 @@ pub(super) fn text(reports: &[Report]) -> String {
     explain(&mut out, reports, Outcome::Fail, "FAILED");
     explain(&mut out, reports, Outcome::Difference, "Differences that the kernel forces");
     explain(&mut out, reports, Outcome::Skipped, "Skipped");
+    explain(&mut out, reports, Outcome::Pass, COMPARED);
     broken(&mut out, reports);
     out
 }
@@ -87,12 +91,13 @@ fn outcome(report: &Report, scenario: &str) -> Option<Outcome> {
     report.verdicts.iter().find(|verdict| verdict.scenario == scenario).map(|verdict| verdict.outcome)
 }
 
-fn mark(outcome: Option<Outcome>) -> char {
-    match outcome {
+fn mark(report: &Report, scenario: &str) -> char {
+    match outcome(report, scenario) {
         Some(Outcome::Pass) => '+',
         Some(Outcome::Fail) => 'X',
         Some(Outcome::Difference) => '~',
         Some(Outcome::Skipped) => '-',
+        None if scenario == SCENARIO && report.oracle == Oracle::Elsewhere => ' ',
         None => '?',
     }
 }
@@ -112,6 +117,9 @@ pub(super) fn reasons(reports: &[Report], which: Outcome) -> Vec<(String, String
     let mut found: Vec<(String, String, Vec<String>)> = Vec::new();
     for report in reports {
         for verdict in report.verdicts.iter().filter(|verdict| verdict.outcome == which) {
+            if which == Outcome::Pass && verdict.why.is_none() {
+                continue;
+            }
             let why = verdict.why.clone().unwrap_or_else(|| "no reason given".to_owned());
             let guest = run::name(&report.line, report.arch, report.backend);
             match found.iter_mut().find(|(scenario, known, _)| *scenario == verdict.scenario && *known == why)
@@ -191,6 +199,7 @@ pub(super) mod tests {
             line: line.to_owned(),
             arch,
             backend,
+            oracle: if backend == Backend::Fentry { Oracle::Here } else { Oracle::Elsewhere },
             clock: Clock::Warped,
             release: if line == "7" { "7.3.4" } else { "5.10.0-46" }.to_owned(),
             took: Duration::from_secs(12),
@@ -234,6 +243,21 @@ pub(super) mod tests {
             "{text}"
         );
         assert!(text.contains("\nBROKEN: 7 aarch64 fentry: it ended before it was done\n"), "{text}");
+    }
+
+    #[test]
+    fn the_oracle_is_asked_once_for_each_kernel() {
+        let mut reports = reports();
+        let counts = "101113 timers".to_owned();
+        let verdict = Verdict { scenario: SCENARIO.to_owned(), outcome: Outcome::Pass, why: Some(counts) };
+        reports[0].verdicts.push(verdict);
+        let text = text(&reports);
+        assert!(text.contains("\ncalc_wheel_index  +          ?\n"), "{text}");
+        assert!(
+            text.contains(
+                "\nWhat was compared:\n  calc_wheel_index (5.10 x86_64 fentry):\n    101113 timers\n"
+            )
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The model against the kernel's own words, and what must hold of it over the whole range.
 
-use super::*;
+use super::modern::*;
 use crate::made_up::Random;
 
 const ALL_HZ: [u32; 4] = [100, 250, 300, 1000];
