@@ -78,7 +78,7 @@ impl Kernel {
     }
 }
 
-const EVERYTHING: Wants = Wants(u16::MAX);
+const EVERYTHING: Wants = Wants::kinds(Kind::ALL);
 
 fn describe(kernel: &Kernel) -> String {
     let facts = kernel.facts();

@@ -52,8 +52,8 @@ pub(crate) fn cancelled<M: Memory>(ctx: *mut c_void, timer: u64) {
     if !is_asked_for(timer) {
         return;
     }
-    let is_known = take::<M>(timer);
     let taken_off = timer::taken_off::<M>(ctx, timer);
+    let is_known = take::<M>(timer);
     let Some(cpu) = this_cpu() else { return };
     if !is_known {
         // There before us, and never counted.
