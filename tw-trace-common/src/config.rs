@@ -67,7 +67,8 @@ pub struct Config {
     pub socket_mask: u32,
     /// Rings in use, a power of two of at most [`RINGS`], less one.
     pub ring_mask: u32,
-    pub spare: u32,
+    /// A [`By`](crate::keys::By) as a number; zero where nothing is counted by key.
+    pub by: u32,
 }
 
 impl Config {
@@ -79,7 +80,7 @@ impl Config {
         mode: 0,
         socket_mask: 0,
         ring_mask: 0,
-        spare: 0,
+        by: 0,
     };
 }
 
@@ -90,6 +91,12 @@ pub mod mode_bits {
     pub const KEYLESS: u16 = 1;
     /// Re-arms and ends come from the functions that make them; trace events only tell first armings.
     pub const FUNCTIONS: u16 = 1 << 1;
+    /// Nobody asks whose a connection is: owners are neither read nor kept.
+    pub const OWNERLESS: u16 = 1 << 2;
+    /// The times of time-wait sockets that end are counted in histograms.
+    pub const COUNT_TIME_WAITS: u16 = 1 << 3;
+    /// The time that full sockets spent in each state is counted in histograms.
+    pub const COUNT_DWELL: u16 = 1 << 4;
 }
 
 /// Filters that the kernel side applies. A bit of `active` tells which are set.

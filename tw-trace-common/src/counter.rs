@@ -66,6 +66,9 @@ counters! {
     States = 20 => "states", Made, "state changes of the sockets that the filters select";
     AllocationMapFull = 21 => "allocation_map_full", Note, "calls of inet_twsk_alloc whose result was not looked at: their map was full";
     WheelSlotMissing = 22 => "wheel_slot_missing", Note, "timers in no known bucket of the wheel";
+    Undated = 23 => "undated", Made, "time-wait sockets in no distribution of times: when TIME_WAIT began was not seen";
+    EndedInFinWait2 = 24 => "ended_in_fin_wait2", Made, "time-wait sockets that ended before TIME_WAIT began";
+    KeyMapFull = 25 => "key_map_full", Note, "time-wait sockets under no key: the map of keys was full";
 }
 
 /// The counters of the records of this kind that were made, and of those that found no room.

@@ -9,6 +9,7 @@ pub mod counter;
 pub mod event;
 pub mod fields;
 pub mod histogram;
+pub mod keys;
 pub mod lab;
 pub mod state;
 pub mod wheel;

@@ -50,6 +50,24 @@ pub(crate) fn functions() -> bool {
     load(&CONFIG.mode) & mode_bits::FUNCTIONS != 0
 }
 
+/// Whether anybody asks whose a connection is.
+#[inline(always)]
+pub(crate) fn owners() -> bool {
+    load(&CONFIG.mode) & mode_bits::OWNERLESS == 0
+}
+
+/// Whether the times of time-wait sockets that end are counted.
+#[inline(always)]
+pub(crate) fn counts_time_waits() -> bool {
+    load(&CONFIG.mode) & mode_bits::COUNT_TIME_WAITS != 0
+}
+
+/// Whether the times that full sockets spend in their states are counted.
+#[inline(always)]
+pub(crate) fn counts_dwell() -> bool {
+    load(&CONFIG.mode) & mode_bits::COUNT_DWELL != 0
+}
+
 /// Nanoseconds of a jiffy.
 #[inline(always)]
 pub(crate) fn tick_ns() -> u64 {

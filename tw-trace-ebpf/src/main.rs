@@ -18,6 +18,8 @@ mod attach {
 mod hook {
     pub(crate) mod alone;
     pub(crate) mod dated;
+    pub(crate) mod distributions;
+    pub(crate) mod ended;
     pub(crate) mod hidden;
     pub(crate) mod life;
     pub(crate) mod overflow;
@@ -34,6 +36,7 @@ mod ends;
 mod filter;
 mod globals;
 mod histogram;
+mod keys;
 mod maps;
 mod sock;
 mod sockets;

@@ -12,6 +12,7 @@ use tw_trace_common::{
     counter,
     event::{Conn, Owner},
     histogram::{Histogram, Series},
+    keys::{Key, KeyHistogram},
     wheel::{Slot, WheelCpu},
 };
 
@@ -65,6 +66,10 @@ pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(cou
 /// By `Series::key`. One entry where a view wants none.
 #[map]
 pub(crate) static HISTOGRAMS: PerCpuArray<Histogram> = PerCpuArray::with_max_entries(Series::COUNT, 0);
+
+/// Times in TIME_WAIT by key. One entry where nobody wants them.
+#[map]
+pub(crate) static KEYS: HashMap<Key, KeyHistogram> = HashMap::with_max_entries(1, 0);
 
 /// Time-wait timers by bucket, for the wheel view: `tw_trace_common::wheel::Slot`.
 #[map]
@@ -166,6 +171,7 @@ pub(crate) struct Scratch {
     pub(crate) options: [u8; OPTIONS],
     /// Where the next one begins.
     pub(crate) option: u64,
+    pub(crate) key: Key,
 }
 
 /// A power of two, so that a mask keeps every index within.

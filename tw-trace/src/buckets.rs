@@ -2,6 +2,8 @@
 
 use tw_trace_common::histogram::{BUCKETS, Histogram, high, index, low};
 
+use crate::{collector::Spread, sink::histogram::Bar};
+
 /// Counts by bucket, with what is known of the values beyond their buckets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Buckets {
@@ -48,6 +50,23 @@ impl Buckets {
         self.sum = self.sum.wrapping_add(value);
         self.extremes =
             Some(self.extremes.map_or((value, value), |(min, max)| (min.min(value), max.max(value))));
+    }
+
+    /// A histogram without extremes: they are told as the bounds of the outermost buckets.
+    pub fn from_counts(counts: &[u64; BUCKETS], sum: u64) -> Self {
+        Self { counts: counts.to_vec(), sum, extremes: Some((0, u64::MAX)) }.since(&Self::default())
+    }
+
+    /// Adds another distribution.
+    pub fn merge(&mut self, other: &Self) {
+        for (sum, count) in self.counts.iter_mut().zip(&other.counts) {
+            *sum += count;
+        }
+        self.sum = self.sum.wrapping_add(other.sum);
+        self.extremes = match (self.extremes, other.extremes) {
+            (Some((min, max)), Some((least, most))) => Some((min.min(least), max.max(most))),
+            (mine, others) => mine.or(others),
+        };
     }
 
     pub fn count(&self) -> u64 {
@@ -99,6 +118,30 @@ impl Buckets {
             seen > 0 && seen >= rank
         })?;
         Some((high(bucket as u32) - 1).clamp(min, max))
+    }
+
+    /// Count, extremes and percentiles. None of nothing.
+    pub fn spread(&self) -> Option<Spread> {
+        Some(Spread {
+            count: self.count(),
+            min_ns: self.min()?,
+            max_ns: self.max()?,
+            p50_ns: self.quantile(500)?,
+            p90_ns: self.quantile(900)?,
+            p99_ns: self.quantile(990)?,
+            p999_ns: self.quantile(999)?,
+        })
+    }
+
+    /// One bar a bucket, for nothing finer is known; the outermost end where the values do.
+    pub fn bars(&self) -> Vec<Bar> {
+        let (min, max) = self.extremes.unwrap_or((0, u64::MAX));
+        let bar = |(from, to, count): (u64, u64, u64)| Bar {
+            low_ns: from.max(min),
+            high_ns: to.min(max.saturating_add(1)),
+            count,
+        };
+        self.filled().map(bar).collect()
     }
 
     /// Values as they may be drawn: the middles of buckets, in ascending order, with their counts.

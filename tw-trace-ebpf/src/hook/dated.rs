@@ -2,7 +2,7 @@
 
 use tw_trace_common::{
     config::{Cell, TimeWait},
-    event::NONE_NS,
+    event::{NONE_NS, exit_flags},
     state::Substate,
 };
 
@@ -16,6 +16,12 @@ pub(crate) struct Dated {
     pub(crate) fin_wait2_ns: u64,
     pub(crate) since_arming_ns: u64,
     pub(crate) timeout_jiffies: u64,
+}
+
+/// Whether the start of TIME_WAIT was worked out, not seen.
+#[inline(always)]
+pub(crate) fn is_estimated(known: &TimeWait) -> bool {
+    known.flags & (exit_flags::SEEDED | exit_flags::HIDDEN_FLIP) != 0
 }
 
 impl Dated {

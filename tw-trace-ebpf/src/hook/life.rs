@@ -10,6 +10,7 @@ use tw_trace_common::{config::Caller, counter::Counter, state::ExitReason};
 use crate::{
     count::count,
     hook::{
+        ended,
         time_wait::{self, Start},
         timer,
     },
@@ -53,7 +54,7 @@ pub(crate) fn fires<M: Memory>(timer: u64) {
         unsafe { (*cpu).expired = tw };
     }
     let due = sock::wheel::<M>(timer).bucket;
-    time_wait::ended::<M>(tw, timer, ExitReason::Expired, Some(due));
+    ended::ended::<M>(tw, timer, ExitReason::Expired, Some(due));
 }
 
 /// `static void inet_twsk_kill(struct inet_timewait_sock *tw)` (5.10 – 7.3): on every way out, once; after
@@ -69,15 +70,15 @@ pub(crate) fn killed(ctx: *mut c_void, tw: u64) {
     let timer = sock::timer_of_tw(tw);
     let Ok(caller) = stack::innermost_caller(ctx) else {
         count(Counter::StackMissing);
-        time_wait::ended::<Probed>(tw, timer, ExitReason::Unknown, None);
+        ended::ended::<Probed>(tw, timer, ExitReason::Unknown, None);
         return;
     };
     if caller == Some(Caller::Firing as u64) {
         // The handler's own program was held up; the stack tells the same.
         let due = sock::wheel::<Probed>(timer).bucket;
-        time_wait::ended::<Probed>(tw, timer, ExitReason::Expired, Some(due));
+        ended::ended::<Probed>(tw, timer, ExitReason::Expired, Some(due));
         return;
     }
     let reason = timer::reason(caller, sock::substate(tw));
-    time_wait::ended::<Probed>(tw, timer, reason, None);
+    ended::ended::<Probed>(tw, timer, reason, None);
 }

@@ -2,14 +2,16 @@
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use tw_trace_common::{
+    config::filter_bits,
     counter::Counter,
     event::{Kind, NONE_NS, Owner, State},
+    histogram::Series,
     state::TcpState,
 };
 
 use crate::{
     count::count,
-    emit, ends, filter, globals,
+    emit, ends, filter, globals, histogram,
     hook::alone::alone,
     maps::{CLOSERS, CPU, Place, Scratch, Socket},
     sock::{self, Memory},
@@ -49,8 +51,8 @@ pub(crate) fn state_changed<M: Memory>(sk: u64, old: u8, new: u8, cookie: impl F
     if sock::protocol::<M>(sk) != IPPROTO_TCP {
         return;
     }
-    if !globals::streams(Kind::State) && new != FIN_WAIT1 && new != CLOSE {
-        // Without state records, only the closing process is wanted.
+    if !tells_states() && new != FIN_WAIT1 && new != CLOSE {
+        // Without the states themselves, only the closing process is wanted.
         return;
     }
     let is_child = old == LISTEN && new == SYN_RECV;
@@ -58,24 +60,47 @@ pub(crate) fn state_changed<M: Memory>(sk: u64, old: u8, new: u8, cookie: impl F
     alone(|| tell::<M>(sk, old, new, cookie));
 }
 
+/// Whether the changes are wanted, and not only whose the sockets are.
 #[inline(always)]
-fn tell<M: Memory>(sk: u64, old: u8, new: u8, cookie: u64) {
-    let Some(scratch) = Place::SetState.scratch() else { return };
+fn tells_states() -> bool {
+    globals::streams(Kind::State) || globals::counts_dwell()
+}
+
+/// Whether the ends of the connection matter: to tell them, to filter, or to hand the closing process on by them.
+#[inline(always)]
+fn needs_conn(new: u8) -> bool {
+    globals::streams(Kind::State) || filter::is_active(filter_bits::CONN) || hands_closer_on(new)
+}
+
+#[inline(always)]
+fn hands_closer_on(new: u8) -> bool {
+    globals::keyless() && globals::owners() && new == FIN_WAIT1
+}
+
+/// Reads the connection into the scratch; false if it is not one of those asked for.
+#[inline(always)]
+fn is_asked_for<M: Memory>(sk: u64, scratch: &mut Scratch, cookie: u64) -> bool {
     if !sock::read_conn::<M>(sk, scratch) {
-        return;
+        return false;
     }
     scratch.conn.cookie = cookie;
     if scratch.conn.lport == 0 {
         scratch.conn.lport = sock::former_port(sk);
     }
-    if !filter::conn_matches(scratch) {
+    filter::conn_matches(scratch)
+}
+
+#[inline(always)]
+fn tell<M: Memory>(sk: u64, old: u8, new: u8, cookie: u64) {
+    let Some(scratch) = Place::SetState.scratch() else { return };
+    if needs_conn(new) && !is_asked_for::<M>(sk, scratch, cookie) {
         return;
     }
     // SAFETY: takes no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
     let key = if globals::keyless() { sockets::address(sk, scratch) } else { cookie };
     let seen = follow(sk, old, new, key, now);
-    if globals::keyless() && new == FIN_WAIT1 {
+    if hands_closer_on(new) {
         let (closer, owner) = (ends::key(scratch), seen.owner);
         if CLOSERS.insert(closer, owner, 0).is_err() {
             count(Counter::SocketMapFull);
@@ -89,12 +114,16 @@ fn tell<M: Memory>(sk: u64, old: u8, new: u8, cookie: u64) {
 
 #[inline(always)]
 fn report(scratch: &Scratch, seen: &Seen, old: u8, new: u8, now: u64) {
-    if !globals::streams(Kind::State) || !filter::owner_matches(seen.owner) {
+    if !tells_states() || !filter::owner_matches(seen.owner) {
         return;
     }
     count(Counter::States);
-    if filter::states_match(old, new) {
-        let dwell_ns = if seen.since == 0 { NONE_NS } else { now - seen.since };
+    let dwell_ns = if seen.since == 0 { NONE_NS } else { now - seen.since };
+    // The time in a state that was asked for, not that in the state before it.
+    if globals::counts_dwell() && dwell_ns != NONE_NS && filter::states_match(old, old) {
+        histogram::record(Series::dwell_key(old), dwell_ns);
+    }
+    if globals::streams(Kind::State) && filter::states_match(old, new) {
         emit::emit(Kind::State, now, &scratch.conn, seen.owner, |record: &mut State| {
             record.dwell_ns = dwell_ns;
             record.old = old;
@@ -141,7 +170,7 @@ fn follow(sk: u64, old: u8, new: u8, key: u64, now: u64) -> Seen {
     socket.since_ns = now;
     socket.state = new;
     // close() after shutdown() sets the state again: the FIN, and so TIME_WAIT, stays that of who sent it.
-    if acts_itself(new) && new != old {
+    if globals::owners() && acts_itself(new) && new != old {
         sock::read_current(&mut socket.owner);
     }
     Seen { since, owner: &socket.owner, entry: Some(entry) }

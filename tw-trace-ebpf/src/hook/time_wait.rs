@@ -7,14 +7,14 @@ use aya_ebpf::{
 use tw_trace_common::{
     config::{Cell, TimeWait},
     counter::Counter,
-    event::{Conn, Kind, NOBODY, NONE_NS, Owner, TwEnter, TwExit, TwRearm, Wheel, exit_flags},
-    state::{Entered, ExitReason, RearmCause, Substate},
+    event::{Conn, Kind, NOBODY, NONE_NS, Owner, TwEnter, TwRearm, Wheel},
+    state::{Entered, RearmCause, Substate},
 };
 
 use crate::{
     count::{book, count},
     emit, ends, filter, globals,
-    hook::{dated::Dated, hidden, segment},
+    hook::segment,
     maps::{CLOSERS, Place, Scratch, TIME_WAITS, cell, set_cell},
     sock::{self, Memory, Probed},
     sockets, words,
@@ -87,7 +87,7 @@ pub(crate) enum Start {
 
 /// An event of a socket that is not being followed, though the filters select it.
 #[inline(always)]
-fn unknown(scratch: &Scratch) {
+pub(crate) fn unknown(scratch: &Scratch) {
     if scratch.net != cell(Cell::OwnNet) && filter::conn_matches(scratch) && filter::owner_matches(&NOBODY) {
         count(Counter::UnknownSocket);
         book(scratch.net, scratch.conn.netns, |ledger| ledger.unknown += 1);
@@ -164,6 +164,10 @@ fn forget(tw: u64) {
 /// Puts into the scratch who closed the connection, from the full socket.
 #[inline(always)]
 fn owner(scratch: &mut Scratch) {
+    if !globals::owners() {
+        words::zero(&mut scratch.time_wait.owner);
+        return;
+    }
     if globals::keyless() {
         let closer = ends::key(scratch);
         let Some(owner) = CLOSERS.get_ptr(closer) else {
@@ -231,65 +235,5 @@ fn report_enter(conn: &Conn, owner: &Owner, arming: &Arming) {
         record.substate = arming.substate;
         record.entered = Entered::Exact as u8;
         (record.spare, record.spare2) = (0, 0);
-    });
-}
-
-/// The time-wait socket ended. `baseclk` is the due jiffy of the bucket that fired it, for an expiry.
-#[inline(always)]
-pub(crate) fn ended<M: Memory>(tw: u64, timer: u64, reason: ExitReason, baseclk: Option<u64>) {
-    let Some(scratch) = Place::Timer.scratch() else { return };
-    let Some(found) = TIME_WAITS.get_ptr_mut(tw) else {
-        if sock::read_conn::<Probed>(tw, scratch) {
-            unknown(scratch);
-        }
-        return;
-    };
-    // SAFETY: as in `armed`; copied, because the entry is removed below.
-    words::copy(&mut scratch.time_wait, unsafe { &*found });
-    let _ = TIME_WAITS.remove(tw);
-    let known = &mut scratch.time_wait;
-    hidden::find(known, sock::expires::<M>(timer), sock::substate(tw));
-    book(known.net, known.netns, |ledger| {
-        if let Some(exited) = ledger.exited.get_mut(reason as usize) {
-            *exited += 1;
-        }
-    });
-    if globals::streams(Kind::TwExit)
-        && filter::reason_matches(reason as u8)
-        && sock::read_conn::<Probed>(tw, scratch)
-    {
-        report_exit::<M>(scratch, timer, reason, baseclk);
-    }
-}
-
-#[inline(always)]
-fn report_exit<M: Memory>(scratch: &Scratch, timer: u64, reason: ExitReason, baseclk: Option<u64>) {
-    let known = &scratch.time_wait;
-    // SAFETY: takes no arguments.
-    let now = unsafe { bpf_ktime_get_ns() };
-    let mut wheel = sock::wheel::<M>(timer);
-    if let Some(due) = baseclk {
-        wheel.bucket = due;
-    }
-    let seeded = known.flags & exit_flags::SEEDED != 0;
-    let hidden_flip = known.flags & exit_flags::HIDDEN_FLIP != 0;
-    let dated = Dated::of(known, seeded, now);
-    let lateness_ns = match baseclk {
-        Some(due) => now.saturating_sub(globals::jiffy_ns(due)),
-        None => NONE_NS,
-    };
-    let estimated = seeded || hidden_flip;
-    emit::emit(Kind::TwExit, now, &scratch.conn, &known.owner, |record: &mut TwExit| {
-        record.wheel = wheel;
-        record.duration_ns = dated.duration_ns;
-        record.fin_wait2_ns = dated.fin_wait2_ns;
-        record.since_arming_ns = dated.since_arming_ns;
-        record.lateness_ns = lateness_ns;
-        record.timeout_jiffies = dated.timeout_jiffies;
-        record.rearms = known.rearms;
-        record.reason = reason as u8;
-        record.substate = known.substate;
-        record.entered = if estimated { Entered::Estimated } else { Entered::Exact } as u8;
-        record.flags = known.flags;
     });
 }

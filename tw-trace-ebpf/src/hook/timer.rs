@@ -11,7 +11,7 @@ use tw_trace_common::{
 use crate::{
     count::count,
     hook::{
-        hidden,
+        ended, hidden,
         time_wait::{self, Start},
     },
     maps::CPU,
@@ -33,7 +33,7 @@ pub(crate) fn cancelled<M: Memory>(ctx: *mut c_void, timer: u64) {
     match taken_off::<M>(ctx, timer) {
         TakenOff::ToFire => {}
         TakenOff::ToRestart => hidden::restarting::<M>(tw, timer),
-        TakenOff::Ended(reason) => time_wait::ended::<M>(tw, timer, reason, None),
+        TakenOff::Ended(reason) => ended::ended::<M>(tw, timer, reason, None),
         // If it is being fired or restarted, the next event says so; if it ends, its end is missed, and counted
         // when its memory is used again.
         TakenOff::Untold => count(Counter::StackMissing),
@@ -85,7 +85,7 @@ pub(crate) fn is_restart(timer: u64) -> bool {
 /// The timer fires: `call_timer_fn` is about to run `tw_timer_handler`. `baseclk` is its bucket's due jiffy.
 #[inline(always)]
 pub(crate) fn fired<M: Memory>(timer: u64, baseclk: u64) {
-    time_wait::ended::<M>(sock::tw_of_timer(timer), timer, ExitReason::Expired, Some(baseclk));
+    ended::ended::<M>(sock::tw_of_timer(timer), timer, ExitReason::Expired, Some(baseclk));
 }
 
 /// `inet_twsk_deschedule_put`'s callers (net/ipv4, 5.10 – 7.3).

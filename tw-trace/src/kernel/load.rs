@@ -13,6 +13,7 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use tw_trace_common::{
     config::{CALLER_RANGES, CallerRange, Cell, Config, Filter, RINGS, mode_bits},
     fields::{ABSENT, COMMON_BYTES, FIELDS, Offsets},
+    keys::By,
 };
 
 use super::{
@@ -40,6 +41,10 @@ pub struct Settings {
     /// Mask of `Kind::bit` to stream.
     pub stream: u16,
     pub filter: Filter,
+    /// Bits of `mode_bits` beyond those of the plan.
+    pub mode: u16,
+    /// What times in TIME_WAIT are counted by.
+    pub by: Option<By>,
     pub sizes: Sizes,
     pub log: Log,
 }
@@ -54,6 +59,8 @@ impl Settings {
             tick: kernel.tick,
             stream: 0,
             filter,
+            mode: 0,
+            by: None,
             sizes: Sizes::LEAST,
             log,
         }
@@ -86,12 +93,21 @@ pub struct Sizes {
     pub wheel_seeds: u32,
     /// Histograms, from the first `Series` on.
     pub histograms: u32,
+    /// Keys that times in TIME_WAIT are counted by.
+    pub keys: u32,
 }
 
 impl Sizes {
     /// Room for what a view does not want: a map cannot be left out of the object.
-    pub const LEAST: Self =
-        Self { ring: 4096, time_waits: 1, sockets: 1, wheel_slots: 1, wheel_seeds: 1, histograms: 1 };
+    pub const LEAST: Self = Self {
+        ring: 4096,
+        time_waits: 1,
+        sockets: 1,
+        wheel_slots: 1,
+        wheel_seeds: 1,
+        histograms: 1,
+        keys: 1,
+    };
 }
 
 /// As in the object.
@@ -129,10 +145,10 @@ pub fn load(plan: &Plan, btf: &Btf, settings: &Settings) -> Result<Loaded> {
         tw_timer_handler: settings.tw_timer_handler,
         filter: settings.filter,
         stream: settings.stream,
-        mode: plan.mode(),
+        mode: plan.mode() | settings.mode,
         socket_mask: settings.sizes.sockets - 1,
         ring_mask: rings.used as u32 - 1,
-        spare: 0,
+        by: settings.by.map_or(0, |by| by as u32),
     });
     let log_level = match settings.log {
         Log::Reason => VerifierLogLevel::DISABLE,
@@ -156,6 +172,7 @@ pub fn load(plan: &Plan, btf: &Btf, settings: &Settings) -> Result<Loaded> {
         .map_max_entries("WHEEL_SLOTS", settings.sizes.wheel_slots)
         .map_max_entries("WHEEL_SEEDS", settings.sizes.wheel_seeds)
         .map_max_entries("HISTOGRAMS", settings.sizes.histograms)
+        .map_max_entries("KEYS", settings.sizes.keys)
         .map_max_entries("ALLOCATIONS", if stashes { ALLOCATIONS } else { 1 })
         .load(OBJECT)
         .context("loading the eBPF object")?;

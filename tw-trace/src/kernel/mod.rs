@@ -11,6 +11,7 @@ pub mod debug_log;
 pub mod facts;
 pub mod histograms;
 pub mod kallsyms;
+pub mod keys;
 pub mod learn;
 pub mod load;
 mod loader;

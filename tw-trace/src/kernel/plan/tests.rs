@@ -58,6 +58,11 @@ fn a_view_pays_for_what_it_watches() {
     assert_eq!(of(&[Kind::State]), ["fentry_tcp_set_state", "fentry_inet_sk_set_state", "fentry_listen"]);
     let exits = of(&[Kind::TwExit]);
     assert!(!exits.contains(&"fentry_tcp_timewait_state_process"), "{exits:?}");
+    let ownerless =
+        names(&plan(Backend::Fentry, &able(), Wants::kinds(&[Kind::TwExit]).without_owners()).unwrap());
+    assert_eq!(ownerless[..], exits[3..], "without the changes of state");
+    let dwell = Wants::kinds(&[Kind::State, Kind::TwExit]).without_owners();
+    assert_eq!(names(&plan(Backend::Fentry, &able(), dwell).unwrap()), exits);
     assert!(!exits.contains(&"fexit_inet_twsk_alloc") && exits.contains(&"fentry_inet_twsk_kill"));
 }
 

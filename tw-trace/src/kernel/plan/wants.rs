@@ -10,6 +10,8 @@ pub struct Wants(pub u16);
 
 /// The wheel view: beside the bits of the kinds of record.
 const WHEEL: u16 = 1 << 15;
+/// Nobody asks whose a connection is, beside them too.
+const OWNERLESS: u16 = 1 << 14;
 
 impl Wants {
     /// Timers by bucket, nothing else.
@@ -25,18 +27,25 @@ impl Wants {
         Self(mask)
     }
 
+    /// The same without the owners of time-wait sockets.
+    #[must_use]
+    pub const fn without_owners(self) -> Self {
+        Self(self.0 | OWNERLESS)
+    }
+
     pub fn states(self) -> bool {
         self.0 & Kind::State.bit() != 0
     }
 
     pub fn time_waits(self) -> bool {
-        self.0 & !Kind::State.bit() != 0
+        self.0 & !(Kind::State.bit() | OWNERLESS) != 0
     }
 
     pub(super) fn needs(self, serves: Serves) -> bool {
-        let of_records = self.0 & !WHEEL;
+        let of_records = self.0 & !(WHEEL | OWNERLESS);
         match serves {
             Serves::Wheel => self.0 & WHEEL != 0,
+            Serves::States if self.0 & OWNERLESS != 0 => self.states(),
             Serves::States => of_records != 0,
             Serves::Ends | Serves::Armings | Serves::Seeds => of_records & !Kind::State.bit() != 0,
             Serves::Causes => self.0 & Kind::TwRearm.bit() != 0,

@@ -1,0 +1,53 @@
+//! What times in TIME_WAIT can be counted by, and a key's histogram: one for all CPUs, so that its size does not grow
+//! with their number.
+
+use core::mem::size_of;
+
+use crate::histogram::BUCKETS;
+
+/// What makes a key. As a number in `Config::by`; zero is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum By {
+    /// Who closed the connection: process id and name.
+    Process = 1,
+    Cgroup = 2,
+    /// Remote address and port.
+    Remote = 3,
+    /// Remote address.
+    RemoteAddress = 4,
+    LocalPort = 5,
+}
+
+/// A key as it lies in the `KEYS` map, as [`By`] has it.
+///
+/// Process: name in two words, process id. Cgroup: id. Remote: address in two words, port and address family.
+/// Local port: the port. Everything else is zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(C)]
+pub struct Key(pub [u64; 3]);
+
+impl Key {
+    /// An address without a port: port zero.
+    pub const fn remote(words: [u64; 2], port: u16, family: u16) -> Self {
+        Self([words[0], words[1], (port as u64) << 16 | family as u64])
+    }
+}
+
+/// Times of the sockets of one key, in the same buckets as `Histogram`. All zeroes is an empty one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct KeyHistogram {
+    /// Of all values, wrapping.
+    pub sum: u64,
+    pub counts: [u64; BUCKETS],
+}
+
+impl KeyHistogram {
+    pub const EMPTY: Self = Self { sum: 0, counts: [0; BUCKETS] };
+}
+
+const _: () = {
+    assert!(size_of::<Key>() == 24);
+    assert!(size_of::<KeyHistogram>() == 8 + 8 * BUCKETS);
+};
