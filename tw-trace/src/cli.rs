@@ -11,9 +11,11 @@ use tw_trace_common::{
 
 use crate::{filter::End, kernel::plan::Backend};
 
+mod hist;
 mod model;
 mod wheel;
 
+pub use hist::{ByArg, HistArgs, Of};
 pub use model::ModelArgs;
 pub use wheel::WheelArgs;
 
@@ -37,6 +39,8 @@ pub struct Cli {
 pub enum Command {
     /// One line per event, as it happens
     Trace(Box<TraceArgs>),
+    /// Distributions counted in the kernel: time in TIME_WAIT by reason, lateness, FIN_WAIT2, dwell per state
+    Hist(Box<HistArgs>),
     /// Where time-wait timers sit on the timer wheel, when they fire, and how large the bursts are
     Wheel(Box<WheelArgs>),
     /// Predict how long TIME_WAIT lasts on a kernel under a load, and why; needs no root

@@ -12,6 +12,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.command {
         Command::Trace(args) => cmd::trace::trace(args, cli.verbose),
+        Command::Hist(args) => cmd::hist::hist(args, cli.verbose),
         Command::Wheel(args) => cmd::wheel::wheel(args, cli.verbose),
         Command::Model(args) => cmd::model::model(args),
         Command::Doctor(args) => cmd::doctor::doctor(args),

@@ -6,6 +6,7 @@ use tw_trace_common::counter::Counter;
 use tw_trace_common::event::Kind;
 
 use crate::collector::{ExpiredGroup, Spread, TopOwners};
+use crate::sink::histogram::Bar;
 
 /// The figures of a finished run. Counts are the kernel side's; durations come from the delivered records.
 /// None is what the run did not watch, or could not know.
@@ -48,8 +49,8 @@ pub struct Summary {
     pub duration_by_reason: [Option<Spread>; 8],
     /// Time in the FIN_WAIT2 substate, of those whose start was seen.
     pub fin_wait2: Option<Spread>,
-    /// Durations in TIME_WAIT proper in ascending order, with counts.
-    pub durations: Vec<(u64, u64)>,
+    /// Durations in TIME_WAIT proper, as they are drawn.
+    pub bars: Vec<Bar>,
     pub expired: Vec<ExpiredGroup>,
     /// Expiries with a known duration that are in no group.
     pub expired_otherwise: u64,

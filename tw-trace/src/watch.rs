@@ -25,9 +25,17 @@ use crate::{
 /// How often it is looked whether anybody still reads.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// For a view that shows everything at the end.
+pub const FOREVER: Duration = Duration::from_secs(100 * 31_557_600);
+
 /// What is shown of what the kernel side counts.
 pub trait View {
     fn header(&mut self, header: &Header) -> Result<()>;
+
+    /// At least once a second, whatever the interval.
+    fn look(&mut self, _loaded: &Loaded) -> Result<()> {
+        Ok(())
+    }
 
     /// Shows what was counted since the last time.
     fn interval(&mut self, loaded: &Loaded, now_ns: u64) -> Result<()>;
@@ -104,6 +112,7 @@ async fn show(view: &mut dyn View, loaded: &Loaded, pace: Pace, stop: &Stop) -> 
         if !is_read() {
             break;
         }
+        view.look(loaded)?;
         if Instant::now() >= due {
             view.interval(loaded, now_ns(ClockId::CLOCK_MONOTONIC)?)?;
             shown += 1;

@@ -51,12 +51,13 @@ fn the_readme_has_an_example_of_every_command() {
         .filter_map(|(_, command)| Cli::try_parse_from(command.split_whitespace()).ok())
         .map(|cli| match cli.command {
             Command::Trace(_) => "trace",
+            Command::Hist(_) => "hist",
             Command::Wheel(_) => "wheel",
             Command::Model(_) => "model",
             Command::Doctor(_) => "doctor",
         })
         .collect();
-    for command in ["trace", "wheel", "model", "doctor"] {
+    for command in ["trace", "hist", "wheel", "model", "doctor"] {
         assert!(commands.contains(&command), "no example of {command}");
     }
 }

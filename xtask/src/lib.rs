@@ -2,6 +2,7 @@
 
 pub mod backend;
 pub mod demo;
+pub mod distributions;
 pub mod netns;
 pub mod suite;
 pub mod traffic;

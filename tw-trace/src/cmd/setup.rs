@@ -14,9 +14,16 @@ use crate::{
     cli::FilterArgs,
     exit::Usage,
     filter,
-    kernel::{cgroup::CgroupPaths, netns, snapshots::NetnsId},
+    kernel::{
+        cgroup::CgroupPaths,
+        netns::{self, Sysctls},
+        sizing,
+        snapshots::NetnsId,
+    },
     sink::Style,
     start::Steps,
+    summary::Summary,
+    warning::Warning,
 };
 
 /// The namespace of `--netns`.
@@ -53,6 +60,29 @@ pub fn cgroup(filters: &FilterArgs) -> Result<Option<u64>> {
 /// From now on.
 pub fn steps(verbose: u8) -> Steps {
     Steps::new(if verbose == 0 { Tell::No } else { Tell::Yes })
+}
+
+/// Room for time-wait sockets when the command line gives none.
+pub fn time_waits(netns: Option<NetnsId>) -> u32 {
+    let limit = netns
+        .and_then(|id| netns::enumerate().found.remove(&id.inode))
+        .and_then(|netns| netns::run_in(&netns, Sysctls::read).ok()?.number("tcp_max_tw_buckets"));
+    sizing::time_waits(limit, sizing::memory_bytes())
+}
+
+/// What lies ill with a run is said on stderr too, where it is not lost among the data.
+pub fn warn(summary: &Summary) {
+    let records: u64 = summary.records.iter().map(|records| records.lost).sum();
+    if records > 0 {
+        Warning::RecordsLost { count: records }.tell();
+    }
+    let sockets = summary.sockets.map_or(0, |sockets| sockets.lost);
+    if sockets > 0 {
+        Warning::SocketsLost { count: sockets }.tell();
+    }
+    if summary.balanced == Some(false) {
+        Warning::Unbalanced { why: summary.unbalanced.join("; ") }.tell();
+    }
 }
 
 /// Colours for a terminal whose user did not decline them (no-color.org).

@@ -11,17 +11,13 @@ use crate::{
     kernel::{
         cgroup::CgroupPaths,
         load::{Log, Settings, Sizes},
-        netns::{self, Sysctls},
         plan::Wants,
         prepare::{Attempts, Prepared, Resolved, check_btf_file},
-        sizing,
-        snapshots::NetnsId,
     },
     output::Output,
     run::run,
     sink::{CgroupNames, Sink, json::Json, text::Text},
     stop::Stop,
-    summary::Summary,
     warning::Warning,
 };
 
@@ -36,7 +32,7 @@ pub fn trace(args: &TraceArgs, verbose: u8) -> Result<()> {
     steps.done("kernel looked at");
     let wants = Wants::kinds(&kinds);
     let mut attempts = Attempts { prepared, forced: args.run.backend.forced(), wants };
-    let max_time_waits = args.sizes.max_time_waits.unwrap_or_else(|| time_waits(netns));
+    let max_time_waits = args.sizes.max_time_waits.unwrap_or_else(|| setup::time_waits(netns));
     let settings = |kernel: &Resolved| Settings {
         stream: kinds.iter().fold(0, |mask, kind| mask | kind.bit()),
         sizes: Sizes {
@@ -57,31 +53,8 @@ pub fn trace(args: &TraceArgs, verbose: u8) -> Result<()> {
         steps,
     };
     let summary = run(&mut attempts, settings, &about, Warning::tell, |stop| sink(stop, args.output.json))?;
-    warn(&summary);
+    setup::warn(&summary);
     Ok(())
-}
-
-/// What lies ill with a run is said on stderr too, where it is not lost among the data.
-fn warn(summary: &Summary) {
-    let records: u64 = summary.records.iter().map(|records| records.lost).sum();
-    if records > 0 {
-        Warning::RecordsLost { count: records }.tell();
-    }
-    let sockets = summary.sockets.map_or(0, |sockets| sockets.lost);
-    if sockets > 0 {
-        Warning::SocketsLost { count: sockets }.tell();
-    }
-    if summary.balanced == Some(false) {
-        Warning::Unbalanced { why: summary.unbalanced.join("; ") }.tell();
-    }
-}
-
-/// Room for time-wait sockets when the command line gives none.
-fn time_waits(netns: Option<NetnsId>) -> u32 {
-    let limit = netns
-        .and_then(|id| netns::enumerate().found.remove(&id.inode))
-        .and_then(|netns| netns::run_in(&netns, Sysctls::read).ok()?.number("tcp_max_tw_buckets"));
-    sizing::time_waits(limit, sizing::memory_bytes())
 }
 
 fn sink(stop: Stop, json: bool) -> Result<Box<dyn Sink>> {

@@ -18,6 +18,7 @@ pub use totals::{KernelTotals, Watched};
 
 use crate::audit::Audit;
 use crate::decode::Record;
+use crate::sink::histogram::bars;
 use crate::summary::{Records, Summary};
 
 /// Owners that the summary names.
@@ -130,7 +131,7 @@ impl Collector {
             estimated: self.estimated,
             duration_by_reason: std::array::from_fn(|reason| self.lifetimes[reason].spread()),
             fin_wait2: self.fin_wait2.spread(),
-            durations: lifetimes.values(),
+            bars: bars(&lifetimes.values()),
             expired: self.expired.groups().to_vec(),
             expired_otherwise: self.expired.otherwise(),
             owners: self.owners.top(TOP_OWNERS),

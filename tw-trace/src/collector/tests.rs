@@ -114,7 +114,7 @@ fn estimated_times_are_counted_and_in_no_figure() {
     collector.observe(&Record::TwExit(TwExit { duration_ns: NONE_NS, ..seeded }));
     let summary = collector.finish(&KernelTotals::default(), Audit::default());
     assert_eq!((summary.estimated, summary.duration, summary.fin_wait2), (2, None, None));
-    assert_eq!((summary.expired.len(), summary.durations.len(), summary.expired_otherwise), (0, 0, 0));
+    assert_eq!((summary.expired.len(), summary.bars.len(), summary.expired_otherwise), (0, 0, 0));
     collector.observe(&Record::TwExit(made_up::exit()));
     let summary = collector.finish(&KernelTotals::default(), Audit::default());
     assert_eq!((summary.estimated, summary.duration.map(|d| d.max_ns)), (2, Some(61_923_000_000)));

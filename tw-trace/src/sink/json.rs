@@ -2,13 +2,14 @@
 
 use std::io;
 
+use serde_json::Value;
 use tw_trace_common::event::{
     AF_INET, Conn, Head, Kind, NONE_NS, Owner, State, TwEnter, TwExit, TwOverflow, TwRearm, Wheel, exit_flags,
 };
 use tw_trace_common::state::{Entered, ExitReason, RearmCause, Substate, TcpState};
 
 use super::fmt::{self, Address, Clock, push_str, push_u64};
-use super::{CgroupNames, Lines, Lost, Sink, json_ends};
+use super::{CgroupNames, Lines, Lost, Sink, json_ends, json_owner::OwnerKeys};
 use crate::collector::expired_rounding_ns;
 use crate::decode::{Record, name};
 use crate::header::Header;
@@ -54,6 +55,24 @@ impl<W: io::Write, N: CgroupNames> Json<W, N> {
             raddr: Address::default(),
             owner: OwnerKeys::default(),
         }
+    }
+
+    /// A line of an event that is no record, with what follows its time: keys and values of a JSON object.
+    pub fn line(
+        &mut self,
+        event: &str,
+        mono_ns: u64,
+        keys: &serde_json::Map<String, Value>,
+    ) -> io::Result<()> {
+        self.begin(event, mono_ns);
+        for (key, value) in keys {
+            let line = &mut self.lines.buffer;
+            line.push(b',');
+            fmt::push_json(line, key.as_bytes());
+            line.push(b':');
+            serde_json::to_writer(line, value)?;
+        }
+        self.end()
     }
 
     /// `{"event":…,"ts":…,"mono_ns":…`
@@ -229,35 +248,6 @@ enum Fired {
     On(u32),
 }
 
-/// `pid`, `comm` and `cgroup` of the last owner: events come in runs of one.
-#[derive(Default)]
-struct OwnerKeys {
-    of: Owner,
-    text: Vec<u8>,
-}
-
-impl OwnerKeys {
-    fn push(&mut self, line: &mut Vec<u8>, owner: &Owner, cgroups: &mut impl CgroupNames) {
-        if self.text.is_empty() || self.of != *owner {
-            self.of = *owner;
-            self.text.clear();
-            push_str(&mut self.text, ",\"pid\":");
-            push_known(&mut self.text, owner.pid.into(), 0);
-            push_str(&mut self.text, ",\"comm\":");
-            match fmt::comm_bytes(&owner.comm) {
-                [] => push_str(&mut self.text, "null"),
-                comm => fmt::push_json(&mut self.text, comm),
-            }
-            push_str(&mut self.text, ",\"cgroup\":");
-            match if owner.cgroup == 0 { None } else { cgroups.path(owner.cgroup) } {
-                None => push_str(&mut self.text, "null"),
-                Some(path) => fmt::push_json(&mut self.text, path.as_bytes()),
-            }
-        }
-        line.extend_from_slice(&self.text);
-    }
-}
-
 #[inline]
 fn key(line: &mut Vec<u8>, key: &str, number: u64) {
     push_str(line, key);
@@ -278,7 +268,7 @@ fn ns_or_null(line: &mut Vec<u8>, key: &str, ns: u64) {
 }
 
 #[inline]
-fn push_known(line: &mut Vec<u8>, number: u64, unknown: u64) {
+pub(super) fn push_known(line: &mut Vec<u8>, number: u64, unknown: u64) {
     if number == unknown { push_str(line, "null") } else { push_u64(line, number) }
 }
 

@@ -4,7 +4,6 @@ use tw_trace_common::counter::Counter;
 use tw_trace_common::state::ExitReason;
 
 use super::fmt::{push_json, push_str, push_u64};
-use super::histogram::bars;
 use crate::header::Header;
 use crate::summary::Summary;
 
@@ -106,7 +105,7 @@ fn durations(line: &mut Vec<u8>, summary: &Summary) {
         }
     }
     push_str(line, ",\"histogram\":");
-    braces(line, b"[]", bars(&summary.durations), |line, bar| {
+    braces(line, b"[]", &summary.bars, |line, bar| {
         line.push(b'[');
         push_u64(line, bar.high_ns);
         line.push(b',');

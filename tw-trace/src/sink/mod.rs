@@ -3,7 +3,9 @@
 pub mod fmt;
 pub mod histogram;
 pub mod json;
+pub mod json_buckets;
 mod json_ends;
+mod json_owner;
 mod style;
 pub mod text;
 mod text_summary;
@@ -11,6 +13,7 @@ mod text_summary;
 use std::io;
 
 pub use style::Style;
+pub use text_summary::summary as account;
 
 use crate::decode::Record;
 use crate::header::Header;

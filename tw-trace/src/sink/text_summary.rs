@@ -6,7 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use tw_trace_common::state::ExitReason;
 
 use super::fmt::{SECOND, comm_bytes, duration, push_comm, push_str, round};
-use super::histogram::{bars, write_bars};
+use super::histogram::write_bars;
 use super::style::{Colour, Style};
 use crate::collector::{ExpiredGroup, Range, Spread};
 use crate::header::Header;
@@ -41,7 +41,7 @@ fn header_text(header: &Header) -> String {
 }
 
 /// The whole account.
-pub(super) fn summary(summary: &Summary, style: Style) -> String {
+pub fn summary(summary: &Summary, style: Style) -> String {
     let mut text = String::new();
     // Writing to a String does not fail.
     let _ = write_summary(&mut text, summary, style);
@@ -196,7 +196,7 @@ fn write_durations(text: &mut String, summary: &Summary) -> Result {
         duration(spread.p99_ns),
         duration(spread.p999_ns)
     )?;
-    write_bars(text, &bars(&summary.durations))
+    write_bars(text, &summary.bars)
 }
 
 fn write_owners(text: &mut String, summary: &Summary) -> Result {

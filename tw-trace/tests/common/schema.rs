@@ -1,20 +1,26 @@
-//! Holds JSON output against docs/events.schema.json.
+//! Holds JSON output against the schemas in docs/.
 
-use jsonschema::Validator;
+use jsonschema::{Registry, Validator};
 use serde_json::Value;
 
-const SCHEMA: &str = include_str!("../../../docs/events.schema.json");
+const EVENTS: &str = include_str!("../../../docs/events.schema.json");
 
-/// The validator of one line of `--json` output.
+/// The validator of one line of `trace --json`.
 pub(crate) fn validator() -> Validator {
-    validator_of(SCHEMA)
+    validator_of(EVENTS)
 }
 
-/// The same for another schema.
+/// The validator of this schema, which may point into docs/events.schema.json.
 pub(crate) fn validator_of(schema: &str) -> Validator {
-    let schema: Value = serde_json::from_str(schema).expect("the schema is JSON");
+    let [schema, events]: [Value; 2] =
+        [schema, EVENTS].map(|text| serde_json::from_str(text).expect("the schema is JSON"));
     jsonschema::draft202012::meta::validate(&schema).expect("the schema is a JSON Schema");
-    jsonschema::draft202012::new(&schema).expect("the schema can be used")
+    let registry = Registry::new()
+        .add("json-schema:///events.schema.json", events)
+        .and_then(jsonschema::RegistryBuilder::prepare)
+        .expect("the schema of events can be used");
+    let options = jsonschema::draft202012::options().with_registry(&registry);
+    options.build(&schema).expect("the schema can be used")
 }
 
 /// The line as JSON.

@@ -7,6 +7,7 @@ mod detach;
 mod endings;
 mod filters;
 mod harness;
+mod hist;
 mod lifetime;
 mod loss;
 mod netns_gone;

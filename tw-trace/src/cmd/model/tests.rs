@@ -11,7 +11,7 @@ use crate::collector::Spread;
 use crate::decode::Record;
 use crate::header::Header;
 use crate::made_up::{self, SECOND, TICK_NS};
-use crate::sink::{CgroupNames, Sink as _, json::Json};
+use crate::sink::{CgroupNames, Sink as _, histogram::bars, json::Json};
 use crate::summary::Summary;
 
 struct NoCgroups;
@@ -26,7 +26,7 @@ fn args(line: &str) -> ModelArgs {
     let words = ["tw-trace", "model"].into_iter().chain(line.split_whitespace());
     match Cli::try_parse_from(words).expect("a command line").command {
         Command::Model(args) => args,
-        Command::Trace(_) | Command::Wheel(_) | Command::Doctor(_) => panic!("not model"),
+        Command::Trace(_) | Command::Hist(_) | Command::Wheel(_) | Command::Doctor(_) => panic!("not model"),
     }
 }
 
@@ -134,7 +134,7 @@ fn summary() -> Summary {
         rearms: Some(2),
         elapsed_ns: 90 * SECOND,
         duration: Some(spread),
-        durations: vec![(at, 90)],
+        bars: bars(&[(at, 90)]),
         ..Summary::default()
     }
 }

@@ -8,7 +8,10 @@ use super::{
     frame::{Bursts, Jiffies, Level, State, Sums, Wheels},
     view::{Ending, Look},
 };
-use crate::{buckets::Buckets, header::Header, sink::fmt::Clock};
+use crate::{
+    header::Header,
+    sink::{fmt::Clock, json_buckets::distribution},
+};
 
 /// One interval.
 pub fn interval(look: &Look<'_>, header: &Header, jiffies: Jiffies) -> Value {
@@ -85,25 +88,6 @@ fn bursts(bursts: &Bursts) -> Value {
         "timers": bursts.timers(),
         "sizes": distribution(&bursts.sizes),
         "time_ns": distribution(&bursts.times),
-    })
-}
-
-/// Null of nothing.
-fn distribution(buckets: &Buckets) -> Value {
-    if buckets.count() == 0 {
-        return Value::Null;
-    }
-    let filled: Vec<_> = buckets.filled().map(|(from, to, count)| [from, to, count]).collect();
-    json!({
-        "count": buckets.count(),
-        "sum": buckets.sum(),
-        "min": buckets.min(),
-        "p50": buckets.quantile(500),
-        "p90": buckets.quantile(900),
-        "p99": buckets.quantile(990),
-        "p999": buckets.quantile(999),
-        "max": buckets.max(),
-        "buckets": filled,
     })
 }
 

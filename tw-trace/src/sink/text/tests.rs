@@ -7,6 +7,7 @@ use super::*;
 use crate::audit::Audit;
 use crate::collector::{Collector, KernelTotals};
 use crate::made_up::{self, START, TICK_NS};
+use crate::sink::histogram::bars;
 
 fn header() -> Header {
     Header {
@@ -128,7 +129,7 @@ fn long_runs_of_empty_bars_are_one_row() {
     let durations = vec![(60 * second, 5), (60 * second + 700_000_000, 5), (62 * second, 5)];
     let spread = crate::collector::Spread { count: 15, ..Default::default() };
     let text = text_summary::summary(
-        &Summary { durations, duration: Some(spread), ..Summary::default() },
+        &Summary { bars: bars(&durations), duration: Some(spread), ..Summary::default() },
         Style::Plain,
     );
     assert_eq!((text.matches('⋮').count(), text.matches('│').count()), (2, 3), "{text}");

@@ -1,0 +1,124 @@
+//! What was counted up to one moment, and between two; pure but for the reading.
+
+use std::{cmp::Reverse, collections::BTreeMap};
+
+use anyhow::Result;
+use tw_trace_common::{
+    counter::Counter,
+    histogram::Series,
+    keys::{By, Key},
+};
+
+use super::{asked::Asked, by, key::Name};
+use crate::{buckets::Buckets, cli::ByArg, kernel::load::Loaded};
+
+/// Counts of the whole run so far, or of an interval.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counted {
+    /// In the order in which they are told; empty ones too.
+    pub(super) distributions: Vec<(Series, Buckets)>,
+    pub(super) keys: BTreeMap<Key, Buckets>,
+    /// Sockets that left TIME_WAIT without a time: its beginning was not seen.
+    pub(super) undated: u64,
+    /// Sockets that are under no key, for there was no room for theirs.
+    pub(super) no_room: u64,
+}
+
+/// One interval, to be shown.
+pub(super) struct Block {
+    /// CLOCK_MONOTONIC at its end.
+    pub(super) mono_ns: u64,
+    pub(super) interval_ns: u64,
+    pub(super) counted: Counted,
+    pub(super) by: Option<Top>,
+}
+
+/// The keys that counted most.
+pub(super) struct Top {
+    pub(super) by: ByArg,
+    pub(super) shown: Vec<(Name, Buckets)>,
+    /// Keys that are not shown, and the values under them.
+    pub(super) others: (u64, u64),
+}
+
+impl Counted {
+    /// The programs may be at work: a value may be in one figure and not yet in another.
+    pub(super) fn read(loaded: &Loaded, asked: Asked) -> Result<Self> {
+        let counters = loaded.counters()?;
+        let series = asked.series().into_iter();
+        Ok(Self {
+            distributions: series.map(|one| Ok((one, loaded.histogram(one)?))).collect::<Result<_>>()?,
+            keys: if by(asked.by).is_some() { loaded.keys()? } else { BTreeMap::new() },
+            undated: counters[Counter::Undated as usize],
+            no_room: counters[Counter::KeyMapFull as usize],
+        })
+    }
+
+    /// What came since `earlier`, of the same run.
+    #[must_use]
+    pub(super) fn since(&self, earlier: &Self) -> Self {
+        let nothing = Buckets::default();
+        let before = |index: usize| earlier.distributions.get(index).map_or(&nothing, |(_, buckets)| buckets);
+        let distributions = self.distributions.iter().enumerate();
+        let keys = self.keys.iter();
+        Self {
+            distributions: distributions.map(|(at, (of, now))| (*of, now.since(before(at)))).collect(),
+            keys: keys
+                .map(|(key, now)| (*key, now.since(earlier.keys.get(key).unwrap_or(&nothing))))
+                .filter(|(_, came)| came.count() > 0)
+                .collect(),
+            undated: self.undated - earlier.undated,
+            no_room: self.no_room - earlier.no_room,
+        }
+    }
+
+    /// Distributions with something in them.
+    pub(super) fn filled(&self) -> impl Iterator<Item = (Series, &Buckets)> {
+        self.distributions
+            .iter()
+            .filter(|(_, buckets)| buckets.count() > 0)
+            .map(|(of, buckets)| (*of, buckets))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.filled().next().is_none() && self.undated == 0
+    }
+
+    /// Time in TIME_WAIT, whatever ended it.
+    pub(super) fn time_wait(&self) -> Buckets {
+        let mut all = Buckets::default();
+        for (of, buckets) in &self.distributions {
+            if matches!(of, Series::TimeWait(_)) {
+                all.merge(buckets);
+            }
+        }
+        all
+    }
+
+    pub(super) fn of(&self, series: Series) -> Option<&Buckets> {
+        self.filled().find(|(of, _)| *of == series).map(|(_, buckets)| buckets)
+    }
+
+    /// The keys that counted most.
+    pub(super) fn top(&self, arg: ByArg, most: usize) -> Top {
+        let mut rows: Vec<(Name, Buckets)> = match by(Some(arg)) {
+            Some(by) => self.keys.iter().map(|(key, buckets)| (named(by, *key), buckets.clone())).collect(),
+            None => self
+                .filled()
+                .filter_map(|(of, buckets)| {
+                    let Series::TimeWait(reason) = of else { return None };
+                    Some((Name::Reason(reason), buckets.clone()))
+                })
+                .collect(),
+        };
+        // Sorting is stable: those that counted alike stay in the order of their keys.
+        rows.sort_by_key(|(_, buckets)| Reverse(buckets.count()));
+        let others = rows.split_off(most.min(rows.len()));
+        let counted = others.iter().map(|(_, buckets)| buckets.count()).sum();
+        Top { by: arg, shown: rows, others: (others.len() as u64, counted) }
+    }
+}
+
+fn named(by: By, key: Key) -> Name {
+    Name::Key(by, key)
+}
