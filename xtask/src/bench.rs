@@ -48,6 +48,8 @@ const VIEWS: &[View] = &[
         name: "trace --json, TIME_WAIT",
         args: &["trace", "--json", "--events", "tw_enter,tw_rearm,tw_exit"],
     },
+    View { name: "hist --json, TIME_WAIT", args: &["hist", "--json", "--of", "time-wait"] },
+    View { name: "hist --json, everything", args: &["hist", "--json"] },
 ];
 
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {

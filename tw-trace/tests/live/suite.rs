@@ -28,8 +28,8 @@ fn every_scenario_is_told_as_its_golden_has_it() {
     let told = String::from_utf8_lossy(&suite.stderr);
     assert!(failed.is_empty(), "{failed:#?}\n{told}");
     assert!(suite.status.success(), "{}\n{told}", suite.status);
-    // All scenarios, the tracer's own audit, and that of the wheel view beside it.
-    let all = xtask::traffic::scenario::all().count() + 2;
+    // All scenarios, the tracer's own audit, and those of the wheel and hist views beside it.
+    let all = xtask::traffic::scenario::all().count() + 3;
     assert_eq!(scenarios.len(), all, "{told}");
     assert_eq!(lines.last().map(|last| &last["scenarios"]), Some(&all.into()), "{told}");
     for skipped in scenarios.iter().filter(|line| line["outcome"] == "skipped") {

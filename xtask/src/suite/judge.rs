@@ -8,7 +8,7 @@ use super::normal::{Line, normalised};
 use super::perform::Performed;
 use super::players::Player;
 use super::wheel_view::{self, Company};
-use super::{Lateness, demux, listing, truth, wheel};
+use super::{Lateness, demux, hist_view, listing, truth, wheel};
 use crate::backend::Backend;
 use crate::traffic::capability::Capabilities;
 use crate::traffic::difference::Difference;
@@ -38,7 +38,7 @@ pub(super) enum Outcome {
     Fail(String),
 }
 
-/// One verdict per scenario, one on the tracer's summary, and one on that of the wheel view.
+/// One verdict per scenario, one on the tracer's summary, and one on each counting view beside it.
 pub(super) fn all(case: &Case<'_>, performed: &Performed) -> Result<Vec<Verdict>> {
     let events = performed.trace.events()?;
     let tick_ns = performed.trace.header["tick_ns"].as_u64().unwrap_or(0);
@@ -53,6 +53,8 @@ pub(super) fn all(case: &Case<'_>, performed: &Performed) -> Result<Vec<Verdict>
     verdicts.push(of_the_run("summary", summary(&performed.trace.summary)));
     let of_wheel = wheel_view::outcome(&performed.wheel.summary, &performed.trace.summary, case.company);
     verdicts.push(of_the_run("wheel", of_wheel));
+    let hist = &performed.hist;
+    verdicts.push(of_the_run("hist", hist_view::outcome(&hist.events()?, &hist.summary)));
     Ok(verdicts)
 }
 

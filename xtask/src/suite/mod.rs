@@ -6,6 +6,7 @@
 
 mod demux;
 mod golden;
+mod hist_view;
 mod judge;
 mod listing;
 mod normal;
@@ -66,17 +67,18 @@ pub(crate) enum Lateness {
 /// Runs the scenarios and prints how each came out.
 pub fn run(args: &SuiteArgs) -> Result<ExitCode> {
     let scenarios = chosen(&args.only)?;
-    report::begin(scenarios.len() + 2);
+    report::begin(scenarios.len() + 3);
     let capabilities = Capabilities::find().context("looking for what this kernel can do")?;
     report::progress(&format!("this kernel: {}", capabilities.shown()));
-    let performed = perform::perform(&args.tw_trace, args.backend, &scenarios)?;
+    let company = if args.alone { Company::Alone } else { Company::Others };
+    let performed = perform::perform(&args.tw_trace, args.backend, company, &scenarios)?;
     if let Some(file) = &args.keep {
         performed.trace.keep(file)?;
     }
     let case = judge::Case {
         backend: args.backend,
         capabilities: &capabilities,
-        company: if args.alone { Company::Alone } else { Company::Others },
+        company,
         lateness: if args.exact { Lateness::Exact } else { Lateness::Tolerant },
     };
     let verdicts = judge::all(&case, &performed)?;

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use super::players::{Player, Players, What};
 use super::report;
 use super::tracer::{Trace, Tracer};
+use super::wheel_view::Company;
 use crate::backend::Backend;
 use crate::traffic::scenario::{Begins, Scenario};
 
@@ -27,6 +28,7 @@ const LAST_RECORDS: Duration = Duration::from_millis(500);
 pub(super) struct Performed {
     pub(super) trace: Trace,
     pub(super) wheel: Trace,
+    pub(super) hist: Trace,
     /// The last attempt at each scenario.
     pub(super) players: Vec<Player>,
 }
@@ -34,6 +36,7 @@ pub(super) struct Performed {
 pub(super) fn perform(
     tw_trace: &Path,
     backend: Backend,
+    company: Company,
     scenarios: &[&'static Scenario],
 ) -> Result<Performed> {
     let mut players = Players::new();
@@ -53,6 +56,7 @@ pub(super) fn perform(
     }
     let tracer = Tracer::trace(tw_trace, backend)?;
     let wheel = Tracer::wheel(tw_trace)?;
+    let hist = Tracer::hist(tw_trace, backend, company)?;
     report::progress(&format!("tw-trace watches ({}); {} scenarios begin", backend.name(), scenarios.len()));
     let mut stage = Stage::new(players, scenarios.len());
     for number in early {
@@ -63,9 +67,10 @@ pub(super) fn perform(
     }
     stage.run()?;
     sleep(LAST_RECORDS);
+    let hist = hist.stop()?;
     let wheel = wheel.stop()?;
     let trace = tracer.stop()?;
-    Ok(Performed { trace, wheel, players: stage.last_attempts() })
+    Ok(Performed { trace, wheel, hist, players: stage.last_attempts() })
 }
 
 /// Keeps some scenarios going until all are over.

@@ -13,6 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
+use super::wheel_view::Company;
 use crate::backend::Backend;
 
 /// On an emulated CPU, loading and verifying takes its time.
@@ -35,16 +36,26 @@ pub(super) struct Trace {
 impl Tracer {
     /// All events. Without --netns: the namespaces of all scenarios at once.
     pub(super) fn trace(program: &Path, backend: Backend) -> Result<Self> {
-        Self::start(program, &["trace", "--json", "--backend", backend.name()])
+        Self::start(program, &["trace", "--json", "--backend", backend.name()], may_be_ours)
     }
 
     /// The wheel view, at its end only.
     pub(super) fn wheel(program: &Path) -> Result<Self> {
-        Self::start(program, &["wheel", "--json", "--interval", "1day"])
+        Self::start(program, &["wheel", "--json", "--interval", "1day"], may_be_ours)
+    }
+
+    /// All distributions, at the end; where nothing else happens, with every event that they are made of.
+    pub(super) fn hist(program: &Path, backend: Backend, company: Company) -> Result<Self> {
+        let args = ["hist", "--json", "--by", "process", "--backend", backend.name(), "--with-events"];
+        let given = match company {
+            Company::Alone => &args[..],
+            Company::Others => &args[..args.len() - 1],
+        };
+        Self::start(program, given, |_| true)
     }
 
     /// Everything is attached when its first line, the header, has come; this returns then.
-    fn start(program: &Path, args: &[&str]) -> Result<Self> {
+    fn start(program: &Path, args: &[&str], keep: fn(&str) -> bool) -> Result<Self> {
         let mut command = Command::new(program);
         command.args(args);
         let mut child = command
@@ -56,7 +67,7 @@ impl Tracer {
         let (tell, lines) = channel();
         thread::spawn(move || {
             let lines = stdout.lines().map_while(Result::ok);
-            lines.filter(|line| may_be_ours(line)).try_for_each(|line| tell.send(line))
+            lines.filter(|line| keep(line)).try_for_each(|line| tell.send(line))
         });
         let Ok(first) = lines.recv_timeout(START) else {
             let _ = child.kill();

@@ -1,0 +1,47 @@
+//! `tw-trace hist` beside the tracer of the scenarios: what it counts in the kernel must be what its own events come
+//! to, bucket by bucket.
+
+use serde_json::Value;
+
+use super::judge::Outcome;
+use crate::distributions::{differences, made_of, told};
+
+/// The lines between header and summary: its events, if it was asked for them, and what it counted.
+pub(super) fn outcome(lines: &[Value], summary: &Value) -> Outcome {
+    let mut problems = Vec::new();
+    if summary["balanced"] != true {
+        problems.push(format!("not balanced: {}", summary["unbalanced"]));
+    }
+    if summary["lost"] != 0 {
+        problems.push(format!("lost {}: {}", summary["lost"], summary["lost_by"]));
+    }
+    let told = told(lines);
+    if told.is_empty() {
+        problems.push("nothing was counted".to_owned());
+    }
+    if lines.iter().any(|line| line["event"] != "hist") {
+        problems.extend(differences(&told, &made_of(lines)));
+    }
+    if problems.is_empty() { Outcome::Pass } else { Outcome::Fail(problems.join("\n")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn both_must_come_to_the_same() {
+        let state = |ns: u64| json!({"event": "state", "old": "CLOSING", "dwell_ns": ns});
+        let told = json!({"of": "dwell", "state": "CLOSING", "count": 1, "sum": 7, "min": 7, "max": 7,
+                          "buckets": [[7, 8, 1]]});
+        let line = json!({"event": "hist", "distributions": [told]});
+        let summary = json!({"balanced": true, "lost": 0});
+        let is_passed = |lines: &[Value]| outcome(lines, &summary) == Outcome::Pass;
+        assert!(is_passed(&[state(7), line.clone()]) && is_passed(std::slice::from_ref(&line)));
+        assert!(!is_passed(&[state(8), line.clone()]) && !is_passed(&[state(7)]));
+        let unbalanced = json!({"balanced": false, "unbalanced": ["x"], "lost": 1, "lost_by": {}});
+        assert!(matches!(outcome(&[line], &unbalanced), Outcome::Fail(_)));
+    }
+}
