@@ -59,7 +59,10 @@ fn timeout(left: u64, substate: u8) -> u64 {
     if known == left + 1 {
         return known;
     }
-    set_cell(Cell::TimewaitLen, left);
+    if known != left {
+        // Not every time: all CPUs read this cache line with every event.
+        set_cell(Cell::TimewaitLen, left);
+    }
     left
 }
 
