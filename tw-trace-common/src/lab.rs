@@ -21,6 +21,9 @@ impl Placed {
     }
 }
 
+/// Words of a record of `cargo xtask bench`'s lower bound: 64 bytes, as one of tw-trace's has.
+pub const FLOOR_RECORD_WORDS: usize = 8;
+
 /// Per-CPU counters of the oracle: every call that was seen was sent, or is counted here as not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
