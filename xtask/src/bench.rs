@@ -1,21 +1,42 @@
-//! `cargo xtask bench`: what each view costs the traced connections, as ratios from one interleaved run.
+//! `cargo xtask bench`: what each view costs the traced connections, as ratios from one interleaved run, beside what
+//! other tools cost and what the kernel charges anybody.
 
+mod floor;
+pub(crate) mod instructions;
+mod load;
+mod machine;
+mod measure;
+mod memory;
+mod peers;
+mod process;
+mod programs;
+mod report;
 mod round;
 mod table;
+mod told;
+mod view;
 
 use std::fs;
-use std::path::PathBuf;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
 
+use crate::vm::Prepared;
 use crate::{build, setup, sh};
-use round::{Round, Setting};
+use instructions::{Extent, Verdict};
+use load::Offer;
+use programs::Runs;
+use round::{Round, Traced};
+use view::{Subject, VIEWS};
+
+pub(crate) use floor::{FloorArgs, run as run_floor};
+pub(crate) use instructions::guest::{GuestArgs, run as run_guest};
 
 #[derive(Args)]
 pub(crate) struct BenchArgs {
-    /// Rounds; each takes every view once, and the untraced load before and after
+    /// Rounds; each takes every subject once, and the untraced load before, after and between
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// Connections of one load
@@ -27,61 +48,145 @@ pub(crate) struct BenchArgs {
     /// Offer no more connections a second than this
     #[arg(long)]
     per_second: Option<u32>,
-    /// Only views with this in their names
-    #[arg(long)]
+    /// Only what has this in its name
+    #[arg(long, value_name = "NAME")]
     view: Vec<String>,
+    /// Also other tools that do the same, where they are installed: the default
+    #[arg(long, overrides_with = "no_peers")]
+    peers: bool,
+    /// No other tools
+    #[arg(long)]
+    no_peers: bool,
+    /// Count instructions instead, in a guest of this kernel line whose clock counts them [default: 6.12]
+    #[arg(long, value_name = "KERNEL", num_args = 0..=1, default_missing_value = instructions::LINE)]
+    #[arg(conflicts_with_all = ["rounds", "connections", "pairs", "per_second", "peers", "no_peers"])]
+    instructions: Option<String>,
+    /// Keep these counts as what `cargo xtask test` compares with
+    #[arg(long, requires = "instructions", conflicts_with = "view")]
+    write_baseline: bool,
+    /// Only compare with the baseline, as `cargo xtask test` does
+    #[arg(long, requires = "instructions", conflicts_with_all = ["view", "write_baseline", "json"])]
+    compare: bool,
     /// Write all figures to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
 
-/// One thing that is measured: tw-trace's arguments, and a name.
-pub(crate) struct View {
-    name: &'static str,
-    args: &'static [&'static str],
+/// All that a run came to.
+struct Results<'a> {
+    offer: &'a Offer,
+    subjects: &'a [Subject],
+    rounds: Vec<Round>,
+    /// Of each subject's programs.
+    statistics: Vec<Vec<Runs>>,
+    /// What is not there to be measured.
+    missing: Vec<String>,
 }
 
-const VIEWS: &[View] = &[
-    View { name: "trace --json, everything", args: &["trace", "--json"] },
-    View { name: "trace, everything", args: &["trace"] },
-    View {
-        name: "trace --json, TIME_WAIT",
-        args: &["trace", "--json", "--events", "tw_enter,tw_rearm,tw_exit"],
-    },
-    View { name: "hist --json, TIME_WAIT", args: &["hist", "--json", "--of", "time-wait"] },
-    View { name: "hist --json, everything", args: &["hist", "--json"] },
-];
+impl Results<'_> {
+    /// A subject in all rounds.
+    fn of(&self, place: usize) -> Vec<&Traced> {
+        self.rounds.iter().map(|round| &round.traced[place]).collect()
+    }
+}
 
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
-    setup::for_build(None)?;
     let start = Instant::now();
-    let setting = Setting {
-        tw_trace: build::release()?,
-        xtask: std::env::current_exe().context("the path of this xtask")?,
-        connections: args.connections,
-        pairs: args.pairs.unwrap_or_else(cpus),
-        per_second: args.per_second,
-    };
-    let wanted = |view: &&View| args.view.is_empty() || args.view.iter().any(|part| view.name.contains(part));
-    let views: Vec<&View> = VIEWS.iter().filter(wanted).collect();
-    anyhow::ensure!(!views.is_empty(), "no view has that in its name; there are: {}", names().join("; "));
-    let mut rounds: Vec<Round> = Vec::new();
-    for number in 1..=args.rounds {
-        let round = Round::run(&setting, &views).with_context(|| format!("round {number}"))?;
-        println!("round {number} of {}: {}", args.rounds, round.told(&views));
-        rounds.push(round);
-    }
-    println!("\n{}", table::text(&views, &rounds, &setting));
-    if let Some(file) = &args.json {
-        let text = format!("{:#}\n", table::json(&views, &rounds, &setting));
-        fs::write(file, text).with_context(|| format!("writing {}", file.display()))?;
+    match &args.instructions {
+        Some(_) if args.compare => compare()?,
+        Some(line) => args.count_instructions(line)?,
+        None => args.measure(start)?,
     }
     println!("took {}", sh::elapsed(start));
     Ok(())
 }
 
-fn names() -> Vec<&'static str> {
-    VIEWS.iter().map(|view| view.name).collect()
+fn compare() -> Result<()> {
+    match instructions::check()? {
+        Verdict::Same => println!("as in the baseline"),
+        Verdict::Skipped(why) => println!("not compared: {why}"),
+        Verdict::Different(differences) => anyhow::bail!(differences.join("\n")),
+    }
+    Ok(())
+}
+
+fn write_json(file: &Path, value: &serde_json::Value) -> Result<()> {
+    fs::write(file, format!("{value:#}\n")).with_context(|| format!("writing {}", file.display()))
+}
+
+fn to_go(round: Duration, rounds_left: u32) -> String {
+    let minutes = (round * rounds_left).as_secs_f64() / 60.0;
+    format!("that round took {:.0} s; {rounds_left} to go, about {minutes:.0} min", round.as_secs_f64())
+}
+
+impl BenchArgs {
+    fn measure(&self, start: Instant) -> Result<()> {
+        setup::for_build(None)?;
+        let offer = Offer {
+            xtask: std::env::current_exe().context("the path of this xtask")?,
+            connections: self.connections,
+            pairs: self.pairs.unwrap_or_else(cpus),
+            per_second: self.per_second,
+        };
+        let (subjects, missing) = self.subjects(&offer)?;
+        missing.iter().for_each(|sentence| println!("bench: {sentence}"));
+        let tell = |line: &str| println!("bench: {} {line}", sh::elapsed(start));
+        let mut results = Results {
+            offer: &offer,
+            subjects: &subjects,
+            rounds: Vec::new(),
+            statistics: Vec::new(),
+            missing,
+        };
+        for number in 1..=self.rounds {
+            println!("bench: round {number} of {}", self.rounds);
+            let began = Instant::now();
+            let round = Round::run(&offer, &subjects, number as usize - 1, &tell);
+            results.rounds.push(round.with_context(|| format!("round {number}"))?);
+            println!("bench: {}", to_go(began.elapsed(), self.rounds - number));
+        }
+        println!("bench: once more with the kernel's statistics of programs");
+        results.statistics = round::statistics(&offer, &subjects, &tell)?;
+        println!("\n{}", table::text(&results));
+        if let Some(file) = &self.json {
+            write_json(file, &report::json(&results))?;
+        }
+        Ok(())
+    }
+
+    fn count_instructions(&self, line: &str) -> Result<()> {
+        let counts =
+            instructions::count(&Prepared::new(line)?, instructions::CONNECTIONS, Extent::Whole, &self.view)?;
+        println!("\n{}", instructions::text(&counts));
+        if let Some(file) = &self.json {
+            write_json(file, &counts.to_json())?;
+        }
+        if self.write_baseline {
+            anyhow::ensure!(line == instructions::LINE, "the baseline is of Linux {}", instructions::LINE);
+            instructions::write(&counts)?;
+        }
+        Ok(())
+    }
+
+    /// What is to be measured, and what cannot be for want of a program.
+    fn subjects(&self, offer: &Offer) -> Result<(Vec<Subject>, Vec<String>)> {
+        let tw_trace = build::release()?;
+        let lab = build::lab(std::env::consts::ARCH)?;
+        let mut all: Vec<Subject> = VIEWS.iter().map(|view| Subject::view(tw_trace.clone(), view)).collect();
+        all.extend(floor::subjects(&offer.xtask, &lab));
+        let mut missing = Vec::new();
+        if self.peers || !self.no_peers {
+            let (found, sentences) = peers::find();
+            all.extend(found);
+            missing = sentences;
+        }
+        let names: Vec<String> = all.iter().map(|subject| subject.name.clone()).collect();
+        all.retain(|subject| {
+            self.view.is_empty() || self.view.iter().any(|part| subject.name.contains(part))
+        });
+        anyhow::ensure!(!all.is_empty(), "nothing has that in its name; there are: {}", names.join("; "));
+        Ok((all, missing))
+    }
 }
 
 fn cpus() -> u32 {

@@ -40,6 +40,12 @@ enum Task {
     Test(test::TestArgs),
     /// Measure what each view costs the traced connections
     Bench(bench::BenchArgs),
+    /// Load one of the programs that `bench` takes for lower bounds
+    #[command(hide = true)]
+    BenchFloor(bench::FloorArgs),
+    /// Count instructions, in a guest whose clock counts them
+    #[command(hide = true)]
+    BenchGuest(bench::GuestArgs),
     /// Boot real kernels and run the scenarios in them
     Vm(vm::VmArgs),
     /// Hold the model of the timer wheel against this kernel's own
@@ -69,6 +75,8 @@ fn main() -> ExitCode {
         Task::Lint => lint::run().map(done),
         Task::Test(args) => test::run(&args),
         Task::Bench(args) => bench::run(&args).map(done),
+        Task::BenchFloor(args) => bench::run_floor(&args).map(done),
+        Task::BenchGuest(args) => bench::run_guest(&args).map(done),
         Task::Vm(args) => vm::run(&args),
         Task::Oracle(args) => oracle::run(&args),
         Task::VmGuest(args) => vm::run_guest(&args).map(done),
@@ -94,4 +102,33 @@ fn demo() -> anyhow::Result<()> {
 
 fn done((): ()) -> ExitCode {
     ExitCode::SUCCESS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGES: &[&str] = &["README.md", "docs/ARCHITECTURE.md", "docs/kernels.md", "docs/performance.md"];
+
+    /// In fenced blocks, behind the prompt; two spaces or more begin a remark.
+    fn examples(page: &str) -> Vec<String> {
+        let text = std::fs::read_to_string(sh::root().join(page)).expect("a page of the project");
+        let prompts = ["# cargo xtask", "$ cargo xtask"];
+        let lines = text.lines().filter(|line| prompts.iter().any(|prompt| line.starts_with(prompt)));
+        lines.map(|line| line[2..].split("  ").next().unwrap_or_default().to_owned()).collect()
+    }
+
+    #[test]
+    fn every_example_of_the_pages_is_a_command_line() {
+        for page in PAGES {
+            let examples = examples(page);
+            assert!(page.ends_with("ARCHITECTURE.md") || !examples.is_empty(), "no example in {page}");
+            for example in examples {
+                let words = example.split_whitespace().skip(1);
+                if let Err(error) = Cli::try_parse_from(words) {
+                    panic!("{page}: {example}\n{error}");
+                }
+            }
+        }
+    }
 }

@@ -98,6 +98,9 @@ fn serve(port: &mut File) -> Result<()> {
     let mut request = String::new();
     BufReader::new(port.try_clone()?).read_line(&mut request)?;
     let request: Value = serde_json::from_str(&request).context("what the host asks for")?;
+    if let Some(arguments) = request[port::BENCH].as_array() {
+        return bench(arguments, port);
+    }
     if request["extract"] == true {
         send_file("/sys/kernel/btf/vmlinux", port::BTF)?;
         send_file("/proc/kallsyms", port::KALLSYMS)?;
@@ -128,6 +131,17 @@ fn oracle(port: &mut File) -> Result<()> {
     let why = ended.map_or_else(|why| format!("{why:#}"), |()| "it failed: the console says why".to_owned());
     writeln!(port, "{}", json!({"scenario": SCENARIO, "outcome": "fail", "why": why}))?;
     Ok(())
+}
+
+fn bench(arguments: &[Value], port: &File) -> Result<()> {
+    let mut bench = Command::new(INIT);
+    bench.args(["bench-guest", "--tw-trace", TW_TRACE]);
+    for argument in arguments {
+        bench.arg(argument.as_str().context("an argument")?);
+    }
+    environment(&mut bench);
+    bench.stdin(Stdio::null()).stdout(port.try_clone()?);
+    await_child(&mut bench)
 }
 
 fn suite(request: &Value, port: &File) -> Result<()> {

@@ -9,6 +9,7 @@ mod guest;
 mod initramfs;
 mod kernels;
 mod matrix;
+mod measure;
 mod modules;
 mod port;
 mod progress;
@@ -37,6 +38,8 @@ use run::{Guest, Orders, Report};
 
 pub(crate) use guest::{GuestArgs, run as run_guest};
 pub(crate) use matrix::{Matrix, run as matrix};
+pub(crate) use measure::Prepared;
+pub(crate) use qemu::NS_PER_INSTRUCTION;
 
 #[derive(Args, Default)]
 pub(crate) struct VmArgs {

@@ -11,6 +11,9 @@ pub(super) const DATA: &str = "data";
 pub(super) const BTF: &str = "btf";
 pub(super) const KALLSYMS: &str = "kallsyms";
 
+/// In a request: the arguments of `bench-guest`, which is then run instead of the scenarios.
+pub(super) const BENCH: &str = "bench";
+
 /// What a scenario came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Outcome {

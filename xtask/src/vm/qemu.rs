@@ -52,6 +52,10 @@ pub(super) enum End {
 
 const MEMORY: &str = "1G";
 
+/// The warped clock moves on by 2 to the power of this, in ns, with each instruction.
+const SHIFT: u32 = 1;
+pub(crate) const NS_PER_INSTRUCTION: f64 = (1 << SHIFT) as f64;
+
 impl Boot {
     /// Boots, asks, and hands over each line of the answer.
     pub(super) fn run(&self, ask: &Value, limit: Duration, mut on: impl FnMut(&str)) -> Result<End> {
@@ -116,7 +120,7 @@ impl Boot {
         unsafe { command.pre_exec(|| Ok(set_pdeathsig(Signal::SIGKILL)?)) };
         command.args(self.arch.machine());
         match self.clock {
-            Clock::Warped => command.args(["-icount", "shift=1,sleep=off", "-smp", "1"]),
+            Clock::Warped => command.args(["-icount", &format!("shift={SHIFT},sleep=off"), "-smp", "1"]),
             Clock::Real => command.args(["-smp", "2"]),
         };
         command.args(["-m", MEMORY, "-display", "none", "-nodefaults", "-no-user-config", "-no-reboot"]);
