@@ -9,6 +9,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use clap::Args;
 
+use crate::bench::instructions::{self, Verdict};
 use crate::lint::{self, Check, Outcome};
 use crate::sh::Heard;
 use crate::vm::{self, Matrix};
@@ -36,6 +37,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
         println!("\nbooting real kernels (all of them: cargo xtask vm --all)");
         boot(&mut tally);
         println!("booting real kernels took {}", sh::elapsed(begun));
+        count_instructions(&mut tally);
     }
     Ok(conclude(&tally, &checks, start))
 }
@@ -49,6 +51,23 @@ fn boot(tally: &mut Tally) {
         }
         Err(error) => tally.add(0, Vec::new(), vec![format!("real kernels under QEMU: {error:#}")]),
     }
+}
+
+/// What the views cost in a guest whose clock counts instructions, held against the baseline.
+fn count_instructions(tally: &mut Tally) {
+    const NAME: &str = "instructions by connection";
+    let begun = Instant::now();
+    println!("counting instructions by connection");
+    match instructions::check() {
+        Ok(Verdict::Same) => tally.add(1, Vec::new(), Vec::new()),
+        Ok(Verdict::Different(differences)) => {
+            let failure = |difference: String| format!("{NAME}: {difference}");
+            tally.add(0, differences.into_iter().map(failure).collect(), Vec::new());
+        }
+        Ok(Verdict::Skipped(why)) => tally.add(0, Vec::new(), vec![format!("{NAME}: {why}")]),
+        Err(error) => tally.add(0, vec![format!("{NAME}: {error:#}")], Vec::new()),
+    }
+    println!("counting took {}", sh::elapsed(begun));
 }
 
 fn run_tests(binary: &Path, filters: &[String]) -> Result<Tally> {
