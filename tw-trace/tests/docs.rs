@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use clap::Parser as _;
 use tw_trace::cli::{Cli, Command};
 
-const DOCS: &[&str] = &["README.md", "docs/ARCHITECTURE.md", "docs/timer-wheel.md"];
+const DOCS: &[&str] = &["README.md", "docs/ARCHITECTURE.md", "docs/performance.md", "docs/timer-wheel.md"];
 
 /// Command lines in fenced `console` blocks, without the prompt and without what the shell does with the output.
 fn examples() -> Vec<(String, String)> {
