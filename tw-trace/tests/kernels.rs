@@ -17,6 +17,7 @@ use tw_trace::kernel::kallsyms::{self, KallsymsError, Symbols};
 use tw_trace::kernel::offsets::resolve_offsets;
 use tw_trace::kernel::plan::{Attach, Backend, Plan, Wants, auto, plan};
 use tw_trace::kernel::tick::Tick;
+use tw_trace_common::event::Kind;
 use tw_trace_common::fields::{ABSENT, FIELDS};
 
 /// As stored.

@@ -52,6 +52,18 @@ pub(crate) const VIEWS: &[View] = &[
         backends: TRACE_EVENTS,
         tells: Tells::Counts,
     },
+    View {
+        name: "hist --json, TIME_WAIT",
+        args: &["hist", "--json", "--of", "time-wait", "--interval", "1s"],
+        backends: FUNCTIONS_TOO,
+        tells: Tells::Counts,
+    },
+    View {
+        name: "hist --json, everything",
+        args: &["hist", "--json", "--interval", "1s"],
+        backends: FUNCTIONS_TOO,
+        tells: Tells::Counts,
+    },
 ];
 
 /// Something whose cost is measured.
