@@ -106,6 +106,14 @@ impl Begun {
 pub struct Ending(Snapshots);
 
 impl Ending {
+    /// Seeds once more what is not followed, in the namespaces that there are now; returns which could not be.
+    pub fn seed_again(&mut self, loaded: &mut Loaded, kernel: &Resolved) -> Vec<String> {
+        self.0.reopen();
+        let unseeded = seed(loaded, kernel, &self.0);
+        self.0.release();
+        unseeded
+    }
+
     /// Detaches between two readings of the kernel's counters. Returns CLOCK_MONOTONIC then.
     pub fn end(mut self, loaded: &mut Loaded) -> Result<(Snapshots, u64)> {
         let snapshots = &mut self.0;

@@ -16,6 +16,7 @@ pub mod header;
 pub mod kernel;
 pub mod model;
 pub mod output;
+pub mod reseed;
 pub mod run;
 pub mod sink;
 pub mod source;

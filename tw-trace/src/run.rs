@@ -11,7 +11,7 @@ use tw_trace_common::counter::{COUNT, Counter, CounterKind};
 use crate::kernel::debug_log::DebugLog;
 use crate::{
     audit::{Scope, audit},
-    begin::{About, Begun, Tell},
+    begin::{About, Begun, Ending, Tell},
     collector::{Collector, KernelTotals, Watched},
     kernel::{
         clock::now_ns,
@@ -21,6 +21,7 @@ use crate::{
         snapshots::Snapshots,
     },
     output::is_read,
+    reseed::Reseeding,
     sink::{Lost, Sink},
     source::live::Live,
     stop::{Listener, Stop},
@@ -42,7 +43,7 @@ pub fn run(
 ) -> Result<Summary> {
     let listener = Listener::new()?;
     let mut sink = make_sink(listener.stop.clone())?;
-    let Begun { kernel, settings, loaded, rings, header, ending, started_ns } =
+    let Begun { kernel, settings, loaded, rings, header, mut ending, started_ns } =
         Begun::new(attempts, settings, about, warn)?;
     tell(sink.header(&header).and_then(|()| sink.flush()))?;
     if let Some(duration) = about.duration {
@@ -57,6 +58,8 @@ pub fn run(
         collector: Collector::new(settings.tick.ns),
         sink,
         told_losses: [0; COUNT as usize],
+        reseeding: Reseeding::default(),
+        room: settings.sizes.time_waits,
         told: 0,
         most: about.count.unwrap_or(u64::MAX),
         watched: Watched {
@@ -69,7 +72,7 @@ pub fn run(
         session.log = Some(DebugLog::of(&mut session.loaded)?);
     }
     let runtime = Builder::new_current_thread().enable_time().build().context("starting the runtime")?;
-    runtime.block_on(session.follow(&listener.stop))?;
+    runtime.block_on(session.follow(&listener.stop, &kernel, &mut ending))?;
 
     let (snapshots, ended) = ending.end(&mut session.loaded)?;
     session.finish(snapshots, &kernel, about, [started_ns, ended])
@@ -89,6 +92,9 @@ struct Session {
     collector: Collector,
     sink: Box<dyn Sink>,
     told_losses: [u64; COUNT as usize],
+    reseeding: Reseeding,
+    /// Time-wait sockets that can be followed at once.
+    room: u32,
     /// Records told, and how many are to be told at most; all are taken note of.
     told: u64,
     most: u64,
@@ -97,7 +103,7 @@ struct Session {
 
 impl Session {
     /// Hands on records until somebody asks to stop, enough is told, or nobody reads the output any more.
-    async fn follow(&mut self, stop: &Stop) -> Result<()> {
+    async fn follow(&mut self, stop: &Stop, kernel: &Resolved, ending: &mut Ending) -> Result<()> {
         let mut next_check = Instant::now() + LOSS_CHECK;
         while !stop.is_asked() && self.told < self.most {
             tokio::select! {
@@ -108,6 +114,8 @@ impl Session {
             if Instant::now() >= next_check {
                 next_check = Instant::now() + LOSS_CHECK;
                 self.tell_losses()?;
+                let Self { told_losses, room, loaded, .. } = self;
+                self.reseeding.look(told_losses, *room, loaded, kernel, ending)?;
                 if !is_read() {
                     break;
                 }

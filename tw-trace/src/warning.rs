@@ -18,6 +18,8 @@ pub enum Warning {
     SeedIncomplete { why: String },
     /// The kernel refused a program that should have worked; with `-v`, all that its verifier said.
     Refused { what: String, whole_log: Option<String> },
+    /// Sockets that had had no room were looked for again.
+    Reseeded { lost: u64, found: u64 },
     /// The run ended, but not everything adds up.
     Unbalanced { why: String },
 }
@@ -42,6 +44,9 @@ impl Warning {
             Self::Refused { what, whole_log: Some(log) } => {
                 format!("the verifier's whole log:\n{log}\n{what}")
             }
+            Self::Reseeded { lost, found } => format!(
+                "there is room again after {lost} time-wait sockets had none: {found} that are still there are followed"
+            ),
             Self::Unbalanced { why } => format!("the figures do not add up: {why}"),
         }
     }
@@ -60,6 +65,9 @@ impl Warning {
             Self::Refused { .. } => {
                 "the next best stands in for it, and the header says what that cannot see"
             }
+            Self::Reseeded { .. } => {
+                "they count as seeded, their ends are told with an estimated start; the others ended unseen"
+            }
             Self::Unbalanced { .. } => "do not rely on the counts of this run",
         }
     }
@@ -67,7 +75,7 @@ impl Warning {
     const fn next_step(&self) -> &'static str {
         match self {
             Self::RecordsLost { .. } => "raise --ring-size, or tell less with --events or a filter",
-            Self::SocketsLost { .. } => "raise --max-time-waits",
+            Self::SocketsLost { .. } | Self::Reseeded { .. } => "raise --max-time-waits",
             Self::NamespaceNotAuditable { .. } => "run as root, or with CAP_SYS_ADMIN and CAP_SYS_PTRACE",
             Self::SeedIncomplete { .. } => {
                 "watch for more than a minute: by then they have ended, and all others were seen from the start"

@@ -18,6 +18,7 @@ use crate::{
         prepare::{Attempts, Resolved},
     },
     output::{Output, is_read},
+    reseed::Reseeding,
     stop::{Listener, Stop},
     warning::Warning,
 };
@@ -85,7 +86,7 @@ pub fn watch(
         listener.stop_after(duration);
     }
     let runtime = Builder::new_current_thread().enable_time().build().context("starting the runtime")?;
-    runtime.block_on(show(view.as_mut(), &begun.loaded, pace, &listener.stop))?;
+    runtime.block_on(show(view.as_mut(), &mut begun, pace, &listener.stop))?;
     let Begun { kernel, mut loaded, ending, started_ns, .. } = begun;
     let (snapshots, to_ns) = ending.end(&mut loaded)?;
     let end = End {
@@ -101,7 +102,9 @@ pub fn watch(
 }
 
 /// Shows until somebody asks to stop, enough is shown, or nobody reads any more. Intervals do not drift.
-async fn show(view: &mut dyn View, loaded: &Loaded, pace: Pace, stop: &Stop) -> Result<()> {
+async fn show(view: &mut dyn View, begun: &mut Begun, pace: Pace, stop: &Stop) -> Result<()> {
+    let Begun { loaded, kernel, settings, ending, .. } = begun;
+    let mut reseeding = Reseeding::default();
     let mut shown = 0;
     let mut due = Instant::now() + pace.interval;
     while !stop.is_asked() && pace.count.is_none_or(|most| shown < most) {
@@ -113,6 +116,7 @@ async fn show(view: &mut dyn View, loaded: &Loaded, pace: Pace, stop: &Stop) -> 
             break;
         }
         view.look(loaded)?;
+        reseeding.look(&loaded.counters()?, settings.sizes.time_waits, loaded, kernel, ending)?;
         if Instant::now() >= due {
             view.interval(loaded, now_ns(ClockId::CLOCK_MONOTONIC)?)?;
             shown += 1;

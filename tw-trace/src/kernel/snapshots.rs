@@ -102,7 +102,8 @@ impl Snapshots {
         self.release();
     }
 
-    fn release(&mut self) {
+    /// Lets go of the namespaces: see [`Snapshots::started`].
+    pub fn release(&mut self) {
         for watched in self.watched.values_mut() {
             watched.netns = None;
         }

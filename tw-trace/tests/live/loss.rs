@@ -1,6 +1,7 @@
 //! A ring buffer that is far too small: what is lost is counted exactly, and nothing delivered is wrong.
 
 use serde_json::Value;
+use xtask::traffic::scenario::find;
 
 use crate::harness::{needs_kernel, quiet};
 use crate::run::{LONG, Run, SHORT, Tracer, ns};
@@ -46,4 +47,39 @@ fn duration(exit: &Value, tick: u64) {
     let parts = ns(&exit["timeout_ns"]) + ns(&exit["rounding_ns"]) + ns(&exit["lateness_ns"]);
     assert!(parts.abs_diff(ns(&exit["duration_ns"])) <= tick, "{exit}");
     assert!(ns(&exit["duration_ns"]) >= ns(&exit["timeout_ns"]), "{exit}");
+}
+
+/// Sockets that found no room in the map are followed as soon as there is some, and everything adds up.
+#[test]
+fn what_had_no_room_is_followed_when_there_is_some() {
+    const ROOM: u32 = 100;
+    const LATE: u32 = 40;
+    const NAME: &str = "server_first";
+    needs_kernel!("what_had_no_room_is_followed_when_there_is_some");
+    let _quiet = quiet();
+    let port = find(NAME).expect("a scenario").port.to_string();
+    let mut first = Traffic::scenarios(&[NAME], ROOM);
+    let mut second = Traffic::scenarios(&[NAME], LATE);
+    let mut tracer = Tracer::start(&["--port", &port, "--max-time-waits", &ROOM.to_string()]);
+    first.go(1);
+    second.go(1);
+    let late = second.netns;
+    // Its namespace goes, and its sockets with it.
+    drop(first);
+    let ends = |events: &[Value]| {
+        events.iter().filter(|event| event["event"] == "tw_exit" && event["netns"] == late).count()
+    };
+    tracer.read_until(LONG, |events| ends(events) >= LATE as usize);
+    let run = tracer.interrupt();
+    assert!(run.status.success(), "{}", run.stderr);
+    assert_eq!(run.summary["balanced"], true, "{}", run.summary);
+    // Others beside us play the same scenario, now and then.
+    assert!(ns(&run.summary["lost_by"]["tw_map_full"]) >= u64::from(LATE), "{}", run.summary);
+    assert!(run.stderr.contains("there is room again after"), "{}", run.stderr);
+    let late: Vec<_> = run.of("tw_exit").into_iter().filter(|exit| exit["netns"] == late).collect();
+    assert_eq!(late.len(), LATE as usize);
+    assert!(
+        late.iter().all(|exit| exit["entered"] == "estimated" && exit["reason"] == "expired"),
+        "{late:?}"
+    );
 }

@@ -1,0 +1,91 @@
+//! Time-wait sockets that were lost for want of room, looked for again as soon as there is some.
+
+use anyhow::Result;
+use tw_trace_common::{
+    config::Ledger,
+    counter::{COUNT, Counter, CounterKind},
+};
+
+use crate::{
+    begin::Ending,
+    kernel::{load::Loaded, prepare::Resolved},
+    warning::Warning,
+};
+
+/// What is known of sockets that were lost.
+#[derive(Debug, Default)]
+pub struct Reseeding {
+    /// At the last look.
+    lost: u64,
+    /// When they were last looked for.
+    looked_for: u64,
+}
+
+impl Reseeding {
+    /// To be asked every second, with what the kernel side counted: once sockets were lost, no more are being lost, and
+    /// there is room, the iterator seeds those that are still there. Says so.
+    pub fn look(
+        &mut self,
+        counters: &[u64; COUNT as usize],
+        room: u32,
+        loaded: &mut Loaded,
+        kernel: &Resolved,
+        ending: &mut Ending,
+    ) -> Result<()> {
+        let lost = lost_sockets(counters);
+        let goes_on = lost != self.lost;
+        self.lost = lost;
+        if goes_on || lost == self.looked_for {
+            return Ok(());
+        }
+        let before = sum(loaded)?;
+        if !has_room(&before, room) {
+            return Ok(());
+        }
+        self.looked_for = lost;
+        for why in ending.seed_again(loaded, kernel) {
+            Warning::SeedIncomplete { why }.tell();
+        }
+        let found = sum(loaded)?.seeded - before.seeded;
+        Warning::Reseeded { lost, found }.tell();
+        Ok(())
+    }
+}
+
+fn lost_sockets(counters: &[u64; COUNT as usize]) -> u64 {
+    let all = Counter::ALL.iter().filter(|counter| counter.kind() == CounterKind::LostSocket);
+    all.map(|&counter| counters[counter as usize]).sum()
+}
+
+fn sum(loaded: &Loaded) -> Result<Ledger> {
+    Ok(loaded.ledgers()?.values().fold(Ledger::ZERO, |sum, ledger| sum.plus(ledger)))
+}
+
+/// Whether a quarter of the map is free: what is found must not push out what comes.
+fn has_room(ledger: &Ledger, room: u32) -> bool {
+    let ended = ledger.exited.iter().sum::<u64>() + ledger.untracked + ledger.missed;
+    let living = (ledger.seeded + ledger.entered).saturating_sub(ended);
+    living.saturating_mul(4) <= u64::from(room) * 3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_what_the_living_leave() {
+        let ledger = Ledger { seeded: 10, entered: 200, untracked: 110, ..Ledger::ZERO };
+        assert!(!has_room(&ledger, 100));
+        let ledger = Ledger { exited: [0, 0, 0, 0, 0, 0, 0, 25], ..ledger };
+        assert!(has_room(&ledger, 100));
+    }
+
+    #[test]
+    fn only_lost_sockets_are_looked_for() {
+        let mut counters = [0; COUNT as usize];
+        counters[Counter::RingState as usize] = 5;
+        assert_eq!(lost_sockets(&counters), 0);
+        counters[Counter::TwMapFull as usize] = 3;
+        assert_eq!(lost_sockets(&counters), 3);
+    }
+}
