@@ -155,8 +155,8 @@ pub enum Cell {
     ClockJiffies = 3,
     /// Cookie (or inode) of the network namespace in which user space learned the TIME_WAIT length: not told.
     OwnNet = 4,
-    /// For the wheel view: nonzero while the sockets of before the start are being counted.
-    WheelSeeding = 5,
+    /// A [`Phase`].
+    Phase = 5,
     /// Entries of `WHEEL_SEEDS`.
     WheelSeeds = 6,
     /// Sockets of before the start that it counted.
@@ -165,6 +165,17 @@ pub enum Cell {
 
 impl Cell {
     pub const COUNT: u32 = 8;
+}
+
+/// How far a run is: the value of [`Cell::Phase`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Phase {
+    Watching = 0,
+    /// Sockets of before the start are being looked for.
+    Seeding = 1,
+    /// The length of TIME_WAIT is being learned: nothing is told or booked yet.
+    Learning = 2,
 }
 
 /// An address prefix and port. IPv4 is written v4-mapped, so that one comparison serves both families.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use nix::time::ClockId;
+use tw_trace_common::config::Phase;
 
 use crate::{
     audit::Scope,
@@ -74,7 +75,7 @@ impl Begun {
         let Started { kernel, settings, mut loaded, rings, unlearned, before, started_ns } =
             Started::best(attempts, first, settings, &snapshots, &about.steps, &warn)?;
         let unseeded = seed(&mut loaded, &kernel, &snapshots);
-        loaded.seeding(false)?;
+        loaded.set_phase(Phase::Watching)?;
         about.steps.done("sockets of before seeded");
         let after = snapshots.read();
         let mut header = header(&kernel, about, &snapshots, started_ns)?;

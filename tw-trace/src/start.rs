@@ -5,6 +5,7 @@ use std::{io::Write as _, time::Instant};
 
 use anyhow::{Context as _, Result};
 use nix::time::ClockId;
+use tw_trace_common::config::Phase;
 
 use crate::{
     begin::Tell,
@@ -70,6 +71,7 @@ impl Started {
         steps.done("programs loaded");
         let unlearned = loaded.with_armings(&kernel.plan, Loaded::learn_timewait_len).err();
         steps.done("length of TIME_WAIT learned");
+        loaded.set_phase(Phase::Seeding)?;
         let rings = loaded.take_rings(settings.sizes)?;
         let started_ns = now_ns(ClockId::CLOCK_MONOTONIC)?;
         let before = snapshots.read();

@@ -5,7 +5,7 @@ use aya_ebpf::{
     helpers::generated::{bpf_jiffies64, bpf_ktime_get_ns},
 };
 use tw_trace_common::{
-    config::{Cell, TimeWait},
+    config::{Cell, Phase, TimeWait},
     counter::Counter,
     event::{Conn, Kind, NOBODY, NONE_NS, Owner, TwEnter, TwRearm, Wheel},
     state::{Entered, RearmCause, Substate},
@@ -37,7 +37,7 @@ pub(crate) fn armed<M: Memory>(tw: u64, timer: u64, start: Start) {
     let substate = sock::substate(tw);
     let timeout = timeout(wheel.expires.saturating_sub(jiffies), substate) as u32;
     let arming = Arming { wheel, timeout, substate, now };
-    if scratch.net == cell(Cell::OwnNet) {
+    if scratch.net == cell(Cell::OwnNet) || cell(Cell::Phase) == Phase::Learning as u64 {
         return;
     }
     match start {

@@ -8,7 +8,7 @@ use aya_ebpf::{
     helpers::{bpf_get_smp_processor_id, generated::bpf_ktime_get_ns},
 };
 use tw_trace_common::{
-    config::{Cell, filter_bits},
+    config::{Cell, Phase, filter_bits},
     counter::Counter,
     event::Wheel,
     histogram::Series,
@@ -33,7 +33,7 @@ pub(crate) fn started<M: Memory>(timer: u64) {
     }
     let wheel = sock::wheel::<M>(timer);
     let key = key(&wheel);
-    if cell(Cell::WheelSeeding) != 0 {
+    if is_seeding() {
         remember(timer, key);
     }
     add(key, wheel.bucket);
@@ -146,6 +146,11 @@ fn is_asked_for(timer: u64) -> bool {
 }
 
 #[inline(always)]
+fn is_seeding() -> bool {
+    cell(Cell::Phase) == Phase::Seeding as u64
+}
+
+#[inline(always)]
 fn this_cpu() -> Option<&'static mut WheelCpu> {
     // SAFETY: a map value of this CPU. Timers of time-wait sockets are armed, fired and ended with softirqs off; the
     // iterator counts what nothing else does.
@@ -202,7 +207,7 @@ fn take<M: Memory>(timer: u64) -> bool {
         }
     }
     // While sockets of before the start are being counted, all that were counted are remembered.
-    cell(Cell::WheelSeeding) == 0 && take_from(key(&sock::wheel::<M>(timer)))
+    !is_seeding() && take_from(key(&sock::wheel::<M>(timer)))
 }
 
 #[inline(always)]

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use aya::maps::{Array, MapData};
-use tw_trace_common::config::Cell;
+use tw_trace_common::config::{Cell, Phase};
 
 use super::load::Loaded;
 
@@ -17,8 +17,8 @@ impl Loaded {
         Ok(Array::<&mut MapData, u64>::try_from(map)?.set(cell as u32, value, 0)?)
     }
 
-    /// Tells the kernel side whether sockets of before the start are still to come.
-    pub fn seeding(&mut self, going_on: bool) -> Result<()> {
-        self.set_cell(Cell::WheelSeeding, going_on.into())
+    /// Tells the kernel side how far the run is.
+    pub fn set_phase(&mut self, phase: Phase) -> Result<()> {
+        self.set_cell(Cell::Phase, phase as u64)
     }
 }

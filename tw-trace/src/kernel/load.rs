@@ -11,7 +11,7 @@ use aya::{
 };
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use tw_trace_common::{
-    config::{CALLER_RANGES, CallerRange, Cell, Config, Filter, RINGS, mode_bits},
+    config::{CALLER_RANGES, CallerRange, Cell, Config, Filter, Phase, RINGS, mode_bits},
     fields::{ABSENT, COMMON_BYTES, FIELDS, Offsets},
     keys::By,
 };
@@ -179,7 +179,7 @@ pub fn load(plan: &Plan, btf: &Btf, settings: &Settings) -> Result<Loaded> {
     let (zero_ns, clock_error_ns) = load_programs(&mut ebpf, &plan.programs, btf, settings.tick)?;
     let mut loaded = Loaded { ebpf, attached: Vec::new(), clock_error_ns, own_net: None };
     loaded.set_cell(Cell::JiffyZeroNs, zero_ns)?;
-    loaded.seeding(true)?;
+    loaded.set_phase(Phase::Learning)?;
     Ok(loaded)
 }
 

@@ -1,7 +1,10 @@
 //! Sockets that were in TIME_WAIT before tw-trace started.
 
+use std::thread::sleep;
+use std::time::Duration;
+
 use crate::harness::{needs_kernel, quiet};
-use crate::run::{LONG, Tracer};
+use crate::run::{LONG, Tracer, ns};
 use crate::traffic::Traffic;
 
 const COUNT: u32 = 20;
@@ -24,5 +27,27 @@ fn sockets_of_before_the_start_are_seeded_and_their_ends_told() {
     for exit in exits {
         assert_eq!(exit["entered"], "estimated", "{exit}");
         assert_eq!(exit["reason"], "expired", "{exit}");
+    }
+}
+
+/// On a host that never rests: what comes while everything is being attached is neither missed nor counted twice.
+#[test]
+fn a_run_that_begins_and_ends_under_load_adds_up() {
+    needs_kernel!("a_run_that_begins_and_ends_under_load_adds_up");
+    let _quiet = quiet();
+    let mut traffic = Traffic::paced(80_000, 4_000);
+    traffic.begin();
+    sleep(Duration::from_secs(1));
+    let netns = traffic.netns.to_string();
+    for view in [&["trace", "--events", "tw_exit"][..], &["hist", "--of", "time-wait"], &["wheel"]] {
+        let args = [view, &["--json", "--netns", &netns]].concat();
+        let tracer = Tracer::command(&args);
+        sleep(Duration::from_secs(1));
+        let run = tracer.interrupt();
+        assert!(run.status.success(), "{args:?}: {}", run.stderr);
+        assert_eq!(run.summary["balanced"], true, "{args:?}: {}", run.summary);
+        for came in ["seeded", "entered"] {
+            assert!(ns(&run.summary[came]) > 0, "{args:?}: {}", run.summary);
+        }
     }
 }

@@ -52,8 +52,13 @@ impl Traffic {
 
     /// Starts it and waits until `reports` pieces of work are done.
     pub(crate) fn go(&mut self, reports: usize) -> Vec<Value> {
-        self.stdin.write_all(b"\n").expect("starting the traffic");
+        self.begin();
         (0..reports).map(|_| self.line()).collect()
+    }
+
+    /// Starts it.
+    pub(crate) fn begin(&mut self) {
+        self.stdin.write_all(b"\n").expect("starting the traffic");
     }
 
     fn line(&mut self) -> Value {
