@@ -14,7 +14,8 @@ use super::told::Told;
 pub(crate) struct View {
     pub(crate) name: &'static str,
     pub(crate) args: &'static [&'static str],
-    /// With which its instructions are counted: those that have a plan of their own for it.
+    /// With which its instructions are counted: those that have programs of their own for it, and only one where
+    /// another view has the same programs.
     pub(crate) backends: &'static [Backend],
     pub(crate) tells: Tells,
 }
@@ -39,7 +40,7 @@ pub(crate) const VIEWS: &[View] = &[
         backends: FUNCTIONS_TOO,
         tells: Tells::Connections,
     },
-    View { name: "trace, everything", args: &["trace"], backends: FUNCTIONS_TOO, tells: Tells::Connections },
+    View { name: "trace, everything", args: &["trace"], backends: TRACE_EVENTS, tells: Tells::Connections },
     View {
         name: "trace --json, TIME_WAIT",
         args: &["trace", "--json", "--events", "tw_enter,tw_rearm,tw_exit"],
