@@ -68,6 +68,7 @@ impl Started {
         steps.done("plan made");
         let mut loaded = load(&kernel.plan, &btf, &settings)?;
         drop(btf);
+        give_back_memory();
         steps.done("programs loaded");
         let unlearned = loaded.with_armings(&kernel.plan, Loaded::learn_timewait_len).err();
         steps.done("length of TIME_WAIT learned");
@@ -78,6 +79,15 @@ impl Started {
         loaded.attach(&kernel.plan)?;
         steps.done("programs attached");
         Ok(Self { kernel, settings, loaded, rings, unlearned, before, started_ns })
+    }
+}
+
+/// What loading needed is free again, and the allocator would keep it for as long as we live.
+fn give_back_memory() {
+    // SAFETY: may be called at any time.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 
