@@ -36,7 +36,8 @@ impl Burst {
 
     /// In nanoseconds.
     pub const fn lasted(&self) -> u64 {
-        self.last_ns - self.first_ns
+        // Read while it is being written, one may be newer than the other.
+        self.last_ns.saturating_sub(self.first_ns)
     }
 }
 
@@ -59,6 +60,8 @@ pub struct WheelCpu {
     pub unknown: u64,
     /// The timer that was taken off to be fired.
     pub firing: u64,
+    /// The timer that was taken off to be restarted and had not been counted before.
+    pub adopting: u64,
     /// Bursts that are over.
     pub bursts: u64,
     /// Timers in them.
@@ -81,6 +84,7 @@ impl WheelCpu {
         fired_away: 0,
         unknown: 0,
         firing: 0,
+        adopting: 0,
         bursts: 0,
         burst_timers: 0,
         burst: Burst::NONE,
@@ -91,5 +95,5 @@ impl WheelCpu {
 
 const _: () = {
     assert!(size_of::<Slot>() == 16);
-    assert!(size_of::<WheelCpu>() == 17 * 8 + 3 * 40);
+    assert!(size_of::<WheelCpu>() == 18 * 8 + 3 * 40);
 };

@@ -36,12 +36,17 @@ impl Buckets {
     }
 
     /// From the least value and the count of each filled bucket, the sum, and the extremes.
-    pub fn read(filled: &[(u64, u64)], sum: u64, extremes: (u64, u64)) -> Self {
+    /// None where the extremes cannot be.
+    pub fn read(filled: &[(u64, u64)], sum: u64, extremes: (u64, u64)) -> Option<Self> {
+        if extremes.0 > extremes.1 {
+            return None;
+        }
         let mut buckets = Self { sum, extremes: Some(extremes), ..Self::default() };
         for (low, count) in filled {
-            buckets.counts[index(*low) as usize] += count;
+            let sum = &mut buckets.counts[index(*low) as usize];
+            *sum = sum.checked_add(*count)?;
         }
-        buckets
+        Some(buckets)
     }
 
     /// Adds one value.

@@ -15,6 +15,7 @@ mod hist;
 mod model;
 mod wheel;
 
+use hist::interval;
 pub use hist::{ByArg, HistArgs, Of};
 pub use model::ModelArgs;
 pub use wheel::WheelArgs;

@@ -42,12 +42,15 @@ impl Reseeding {
         if !has_room(&before, room) {
             return Ok(());
         }
-        self.looked_for = lost;
         for why in ending.seed_again(loaded, kernel) {
             Warning::SeedIncomplete { why }.tell();
         }
-        let found = sum(loaded)?.seeded - before.seeded;
-        Warning::Reseeded { lost, found }.tell();
+        let after = sum(loaded)?;
+        if has_room(&after, room) {
+            // All that are still there are followed now; else there is more to look for later.
+            self.looked_for = lost;
+        }
+        Warning::Reseeded { found: after.seeded - before.seeded }.tell();
         Ok(())
     }
 }

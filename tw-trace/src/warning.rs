@@ -19,7 +19,7 @@ pub enum Warning {
     /// The kernel refused a program that should have worked; with `-v`, all that its verifier said.
     Refused { what: String, whole_log: Option<String> },
     /// Sockets that had had no room were looked for again.
-    Reseeded { lost: u64, found: u64 },
+    Reseeded { found: u64 },
     /// The run ended, but not everything adds up.
     Unbalanced { why: String },
 }
@@ -44,8 +44,8 @@ impl Warning {
             Self::Refused { what, whole_log: Some(log) } => {
                 format!("the verifier's whole log:\n{log}\n{what}")
             }
-            Self::Reseeded { lost, found } => format!(
-                "there is room again after {lost} time-wait sockets had none: {found} that are still there are followed"
+            Self::Reseeded { found } => format!(
+                "there is room again for time-wait sockets that had none: {found} of them are still there and followed"
             ),
             Self::Unbalanced { why } => format!("the figures do not add up: {why}"),
         }
@@ -65,9 +65,7 @@ impl Warning {
             Self::Refused { .. } => {
                 "the next best stands in for it, and the header says what that cannot see"
             }
-            Self::Reseeded { .. } => {
-                "they count as seeded, their ends are told with an estimated start; the others ended unseen"
-            }
+            Self::Reseeded { .. } => "they count as seeded, and their ends are told with an estimated start",
             Self::Unbalanced { .. } => "do not rely on the counts of this run",
         }
     }

@@ -33,6 +33,11 @@ pub const FOREVER: Duration = Duration::from_secs(100 * 31_557_600);
 pub trait View {
     fn header(&mut self, header: &Header) -> Result<()>;
 
+    /// Whether the kernel side follows sockets for it: those that found no room are then looked for again.
+    fn follows_sockets(&self) -> bool {
+        true
+    }
+
     /// At least once a second, whatever the interval.
     fn look(&mut self, _loaded: &Loaded) -> Result<()> {
         Ok(())
@@ -116,7 +121,9 @@ async fn show(view: &mut dyn View, begun: &mut Begun, pace: Pace, stop: &Stop) -
             break;
         }
         view.look(loaded)?;
-        reseeding.look(&loaded.counters()?, settings.sizes.time_waits, loaded, kernel, ending)?;
+        if view.follows_sockets() {
+            reseeding.look(&loaded.counters()?, settings.sizes.time_waits, loaded, kernel, ending)?;
+        }
         if Instant::now() >= due {
             view.interval(loaded, now_ns(ClockId::CLOCK_MONOTONIC)?)?;
             shown += 1;

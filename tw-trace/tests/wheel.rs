@@ -53,6 +53,8 @@ fn what_is_no_saved_run_is_refused_by_line() {
     assert_refused(&["--from", &file("text", "hello\n")], "line 1: ");
     assert_refused(&["--from", &file("model", "{\"event\":\"model\"}\n")], "line 1: this is no line of");
     assert_refused(&["--from", &file("state", &format!("{header}\n{{\"event\":\"wheel\"}}\n"))], "line 2: ");
+    let min = text.replace("\"min\":", "\"min\":9999999999999").replace("00000:", "");
+    assert_refused(&["--from", &file("min", &min)], "this is no line of");
     assert_refused(&["--from", "/nonexistent"], "--from /nonexistent: No such file");
 }
 
@@ -64,4 +66,6 @@ fn what_timers_do_not_know_is_refused() {
         assert_refused(&filter, "timers on the wheel are not told apart by this");
     }
     assert_refused(&["--from", "x", "--json"], "cannot be used with");
+    assert_refused(&["--from", "x", "--port", "80"], "cannot be used with");
+    assert_refused(&["--interval", "1ms"], "at least 10ms");
 }

@@ -2,7 +2,7 @@
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use tw_trace_common::{
-    config::TimeWait,
+    config::{Cell, Phase, TimeWait},
     counter::Counter,
     event::{NOBODY, exit_flags},
 };
@@ -10,7 +10,7 @@ use tw_trace_common::{
 use crate::{
     count::{book, count},
     ends, filter,
-    maps::{Place, TIME_WAITS},
+    maps::{Place, TIME_WAITS, cell},
     sock::{self, Probed},
 };
 
@@ -48,7 +48,10 @@ pub(crate) fn seeded(tw: u64) {
         // -EEXIST: its arming was seen.
         Err(-17) => return,
         Err(_) => {
-            count(Counter::SeedMapFull);
+            // What is looked for again later has been counted already.
+            if cell(Cell::Phase) == Phase::Seeding as u64 {
+                count(Counter::SeedMapFull);
+            }
             return;
         }
     }

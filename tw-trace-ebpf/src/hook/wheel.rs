@@ -38,7 +38,10 @@ pub(crate) fn started<M: Memory>(timer: u64) {
     }
     add(key, wheel.bucket);
     let Some(cpu) = this_cpu() else { return };
-    if is_restart {
+    if core::mem::replace(&mut cpu.adopting, 0) == timer {
+        // Of a socket that was there before us: seeded this way.
+        add_to_cell(Cell::WheelSeeded, 1);
+    } else if is_restart {
         cpu.restarted += 1;
     } else {
         cpu.entered += 1;
@@ -57,10 +60,10 @@ pub(crate) fn cancelled<M: Memory>(ctx: *mut c_void, timer: u64) {
     let Some(cpu) = this_cpu() else { return };
     if !is_known {
         // There before us, and never counted.
-        cpu.unknown += 1;
         if matches!(taken_off, TakenOff::ToRestart) {
-            // Its start event counts it as a new one.
-            timer::is_restart(timer);
+            cpu.adopting = timer;
+        } else {
+            cpu.unknown += 1;
         }
         return;
     }
@@ -173,6 +176,8 @@ fn key(wheel: &Wheel) -> u32 {
 fn remember(timer: u64, key: u32) {
     match WHEEL_SEEDS.insert(timer, key, u64::from(BPF_NOEXIST)) {
         Ok(()) => add_to_cell(Cell::WheelSeeds, 1),
+        // -EEXIST: the iterator was first.
+        Err(-17) => {}
         Err(_) => count(Counter::SeedMapFull),
     }
 }

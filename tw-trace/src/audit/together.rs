@@ -12,8 +12,8 @@ pub struct Growth {
     pub living: (u64, u64),
 }
 
-/// Adds up the namespaces; fails with what could not be read.
-pub fn growth(namespaces: &[Namespace], counted_at: CountedAt) -> Result<Growth, Vec<String>> {
+/// Adds up the namespaces that could be read; with it, what could not be.
+pub fn growth(namespaces: &[Namespace], counted_at: CountedAt) -> (Growth, Vec<String>) {
     let mut growth = Growth {
         armed: match counted_at {
             CountedAt::Arming => Some((0, 0)),
@@ -33,10 +33,10 @@ pub fn growth(namespaces: &[Namespace], counted_at: CountedAt) -> Result<Growth,
                 });
             }
             Err(why) => unread.push(format!(
-                "namespace {}: {why}, so nothing was compared with the kernel's counters",
+                "namespace {}: {why}, so the kernel's counters are only known to be no less than the others'",
                 namespace.inode
             )),
         }
     }
-    if unread.is_empty() { Ok(growth) } else { Err(unread) }
+    (growth, unread)
 }

@@ -94,7 +94,7 @@ fn keys() -> RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(1..=MOST_KEYS)
 }
 
-fn interval(text: &str) -> Result<Duration, String> {
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
     let interval = duration(text)?;
     if interval < SHORTEST_INTERVAL { Err("at least 10ms".to_owned()) } else { Ok(interval) }
 }

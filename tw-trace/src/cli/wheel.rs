@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 
-use super::{BackendChoice, FilterArgs, duration};
+use super::{BackendChoice, FilterArgs, duration, interval};
 
 #[derive(Debug, Args)]
 #[command(
@@ -19,7 +19,7 @@ pub struct WheelArgs {
     #[arg(short, long)]
     pub quiet: bool,
     /// Show what came together in this long, over and over
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = interval)]
     pub interval: Duration,
     /// Stop after N intervals
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -34,7 +34,7 @@ pub struct WheelArgs {
     #[arg(long, value_name = "FILE")]
     pub btf: Option<PathBuf>,
     /// Attach nothing: draw the run that was saved in FILE with --json
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "count", "duration", "backend", "btf", "interval"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "count", "duration", "backend", "btf", "interval", "pid", "comm", "cgroup", "netns", "local", "remote", "port", "family", "state", "reason"])]
     pub from: Option<PathBuf>,
     #[command(flatten)]
     pub filters: FilterArgs,

@@ -75,7 +75,7 @@ fn what_had_no_room_is_followed_when_there_is_some() {
     assert_eq!(run.summary["balanced"], true, "{}", run.summary);
     // Others beside us play the same scenario, now and then.
     assert!(ns(&run.summary["lost_by"]["tw_map_full"]) >= u64::from(LATE), "{}", run.summary);
-    assert!(run.stderr.contains("there is room again after"), "{}", run.stderr);
+    assert!(run.stderr.contains("there is room again for"), "{}", run.stderr);
     let late: Vec<_> = run.of("tw_exit").into_iter().filter(|exit| exit["netns"] == late).collect();
     assert_eq!(late.len(), LATE as usize);
     assert!(

@@ -89,7 +89,7 @@ fn write_block(
 }
 
 fn write_distributions(text: &mut String, counted: &Counted) -> fmt::Result {
-    write_titles(text, "")?;
+    write_titles(text, "", ["MIN", "MAX"])?;
     for (of, buckets) in counted.filled() {
         write_row(text, &name(of), buckets)?;
     }
@@ -112,7 +112,9 @@ fn name(of: Series) -> String {
 
 fn write_top(text: &mut String, top: &Top, no_room: u64, cgroups: &mut dyn CgroupNames) -> fmt::Result {
     writeln!(text)?;
-    write_titles(text, &format!("TIME_WAIT BY {}", by_name(top.by).replace('_', " ").to_uppercase()))?;
+    let titles = format!("TIME_WAIT BY {}", by_name(top.by).replace('_', " ").to_uppercase());
+    // Of a key only buckets are kept: their ends are bounds of what was measured.
+    write_titles(text, &titles, ["FROM", "UP TO"])?;
     for (name, buckets) in &top.shown {
         write_row(text, &name.text(cgroups), buckets)?;
     }
@@ -126,11 +128,11 @@ fn write_top(text: &mut String, top: &Top, no_room: u64, cgroups: &mut dyn Cgrou
     Ok(())
 }
 
-fn write_titles(text: &mut String, first: &str) -> fmt::Result {
+fn write_titles(text: &mut String, first: &str, [least, most]: [&str; 2]) -> fmt::Result {
     writeln!(
         text,
-        "{first:34} {:>9} {:>13} {:>13} {:>13} {:>13} {:>13}",
-        "COUNT", "MIN", "50% UP TO", "90%", "99%", "MAX"
+        "{first:34} {:>9} {least:>13} {:>13} {:>13} {:>13} {most:>13}",
+        "COUNT", "50% UP TO", "90%", "99%"
     )
 }
 

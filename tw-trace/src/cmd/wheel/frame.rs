@@ -100,7 +100,11 @@ impl Bursts {
     fn over(counted: &Counted, now_ns: u64) -> Self {
         let mut bursts = Self { sizes: counted.burst_timers.clone(), times: counted.burst_time.clone() };
         let last = counted.cpus.iter().map(|cpu| &cpu.burst);
-        for burst in last.filter(|burst| burst.timers > 0 && burst.last_ns + STILL_NS <= now_ns) {
+        for burst in last.filter(|burst| {
+            burst.timers > 0
+                && burst.last_ns >= burst.first_ns
+                && burst.last_ns.saturating_add(STILL_NS) <= now_ns
+        }) {
             bursts.sizes.insert(burst.timers);
             bursts.times.insert(burst.lasted());
         }

@@ -80,7 +80,7 @@ fn draw(value: &Value, header: &mut Option<Header>, style: Style, summary: bool)
                 largest: burst(&value["largest_burst"]),
                 uncovered: strings(&value["uncovered"]),
                 from_ns: header.started_mono_ns,
-                to_ns: header.started_mono_ns + value["elapsed_ns"].as_u64()?,
+                to_ns: header.started_mono_ns.checked_add(value["elapsed_ns"].as_u64()?)?,
             };
             Some(text::summary(&ending, &verdict(value)?).into_bytes())
         }
@@ -90,7 +90,7 @@ fn draw(value: &Value, header: &mut Option<Header>, style: Style, summary: bool)
 }
 
 fn read_header(value: &Value) -> Option<Header> {
-    let text = |key: &str| value[key].as_str().map(str::to_owned);
+    let text = |key: &str| value[key].as_str().map(plain);
     let started_mono_ns = value["mono_ns"].as_u64()?;
     let realtime = humantime::parse_rfc3339(value["ts"].as_str()?).ok()?;
     let realtime = realtime.duration_since(std::time::UNIX_EPOCH).ok()?.as_nanos();
@@ -110,7 +110,12 @@ fn read_header(value: &Value) -> Option<Header> {
 }
 
 fn strings(value: &Value) -> Vec<String> {
-    value.as_array().into_iter().flatten().filter_map(|text| text.as_str().map(str::to_owned)).collect()
+    value.as_array().into_iter().flatten().filter_map(|text| text.as_str().map(plain)).collect()
+}
+
+/// A file may hold anything, and this goes to a terminal.
+fn plain(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
 }
 
 fn state(value: &Value) -> Option<State> {
@@ -145,7 +150,7 @@ fn buckets(value: &Value) -> Option<Buckets> {
     let filled = value["buckets"].as_array()?.iter();
     let filled: Vec<_> =
         filled.map(|one| Some((one[0].as_u64()?, one[2].as_u64()?))).collect::<Option<_>>()?;
-    Some(Buckets::read(&filled, number("sum")?, (number("min")?, number("max")?)))
+    Buckets::read(&filled, number("sum")?, (number("min")?, number("max")?))
 }
 
 /// The wheels, and the jiffies as their due times tell them.
@@ -168,6 +173,7 @@ fn wheels(value: &Value, header: &Header, now_ns: u64) -> Option<(Wheels, Jiffie
             let slot = u8::try_from(bucket["slot"].as_u64()?).ok()?;
             buckets.push(Bucket { cpu, level, slot, due, timers: bucket["timers"].as_u64()? });
         }
+        buckets.sort_by_key(|bucket: &Bucket| bucket.due);
         wheels.levels.push(Level { cpu, level, granularity_ns: one["granularity_ns"].as_u64()?, buckets });
     }
     Some((wheels, jiffies))
@@ -181,7 +187,7 @@ fn burst(value: &Value) -> Option<Burst> {
         due: number("due")?,
         timers: number("timers")?,
         first_ns,
-        last_ns: first_ns + number("time_ns")?,
+        last_ns: first_ns.checked_add(number("time_ns")?)?,
         base: number("cpu")?,
     })
 }

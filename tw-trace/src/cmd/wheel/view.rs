@@ -115,6 +115,10 @@ impl View for WheelView {
         self.tell(&line)
     }
 
+    fn follows_sockets(&self) -> bool {
+        false
+    }
+
     fn interval(&mut self, loaded: &Loaded, now_ns: u64) -> Result<()> {
         let counted = loaded.wheel(&self.slots)?;
         let state = State::of(&counted, now_ns);
