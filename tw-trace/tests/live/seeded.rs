@@ -35,7 +35,7 @@ fn sockets_of_before_the_start_are_seeded_and_their_ends_told() {
 fn a_run_that_begins_and_ends_under_load_adds_up() {
     needs_kernel!("a_run_that_begins_and_ends_under_load_adds_up");
     let _quiet = quiet();
-    let mut traffic = Traffic::paced(80_000, 4_000);
+    let mut traffic = Traffic::paced(20_000, 1_000);
     traffic.begin();
     sleep(Duration::from_secs(1));
     let netns = traffic.netns.to_string();

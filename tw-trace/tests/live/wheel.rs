@@ -58,10 +58,10 @@ fn assert_in_place(level: &Value) {
 
 #[test]
 fn every_timer_is_on_the_wheel_until_its_burst() {
-    const COUNT: u32 = 20_000;
+    const COUNT: u32 = 3_000;
     needs_kernel!("every_timer_is_on_the_wheel_until_its_burst");
     let _quiet = quiet();
-    let mut traffic = Traffic::paced(COUNT, 4_000);
+    let mut traffic = Traffic::paced(COUNT, 1_000);
     let mut tracer = wheel(traffic.netns);
     traffic.go(1);
     // A look after the last connection and before the first expiry.
