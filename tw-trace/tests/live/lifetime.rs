@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
-use crate::harness::{needs_kernel, quiet};
+use crate::harness::{loud, needs_kernel};
 use crate::run::{Run, Tracer, ends, ns};
 use crate::traffic::Traffic;
 
@@ -15,7 +15,8 @@ const LATE_NS: u64 = 50_000_000;
 #[test]
 fn two_thousand_connections_live_as_long_as_the_wheel_says() {
     needs_kernel!("two_thousand_connections_live_as_long_as_the_wheel_says");
-    let _quiet = quiet();
+    // Alone: it is about milliseconds, and every other test's tracer is on its timers too.
+    let _alone = loud();
     let mut traffic = Traffic::paced(CONNECTIONS, 500);
     let tracer = Tracer::of_netns(traffic.netns, &["--duration", "75s"]);
     let report = traffic.go(1);

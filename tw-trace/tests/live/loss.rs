@@ -7,7 +7,7 @@ use crate::harness::{needs_kernel, quiet};
 use crate::run::{LONG, Run, SHORT, Tracer, ns};
 use crate::traffic::Traffic;
 
-const CONNECTIONS: u32 = 20_000;
+const CONNECTIONS: u32 = 6_000;
 
 #[test]
 fn forced_loss_is_counted_exactly() {
