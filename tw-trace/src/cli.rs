@@ -9,12 +9,14 @@ use tw_trace_common::{
     state::{ExitReason, TcpState},
 };
 
-use crate::{filter::End, kernel::plan::Backend};
+use crate::filter::End;
 
+mod attach;
 mod hist;
 mod model;
 mod wheel;
 
+pub use attach::{AttachArgs, BackendChoice};
 use hist::interval;
 pub use hist::{ByArg, HistArgs, Of};
 pub use model::ModelArgs;
@@ -89,38 +91,11 @@ pub struct OutputArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Run")]
 pub struct RunArgs {
-    /// Stop after this long, like 30s or 5min [default: until Ctrl-C]
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    pub duration: Option<Duration>,
     /// Stop after N events
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
-    /// How to reach the kernel; auto takes the first that works here
-    #[arg(long, value_name = "BACKEND", default_value = "auto")]
-    pub backend: BackendChoice,
-    /// Read the kernel's types from FILE instead of /sys/kernel/btf/vmlinux
-    #[arg(long, value_name = "FILE")]
-    pub btf: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum BackendChoice {
-    Auto,
-    Fentry,
-    Kprobe,
-    Tracepoint,
-}
-
-impl BackendChoice {
-    /// The backend that was forced, if one was.
-    pub const fn forced(self) -> Option<Backend> {
-        match self {
-            Self::Auto => None,
-            Self::Fentry => Some(Backend::Fentry),
-            Self::Kprobe => Some(Backend::Kprobe),
-            Self::Tracepoint => Some(Backend::Tracepoint),
-        }
-    }
+    #[command(flatten)]
+    pub attach: AttachArgs,
 }
 
 /// Every filter given must match.

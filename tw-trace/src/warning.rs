@@ -18,6 +18,8 @@ pub enum Warning {
     SeedIncomplete { why: String },
     /// The kernel refused a program that should have worked; with `-v`, all that its verifier said.
     Refused { what: String, whole_log: Option<String> },
+    /// Timers left the wheel, and no event said so.
+    TimersLost { count: u64 },
     /// Sockets that had had no room were looked for again.
     Reseeded { found: u64 },
     /// The run ended, but not everything adds up.
@@ -44,6 +46,9 @@ impl Warning {
             Self::Refused { what, whole_log: Some(log) } => {
                 format!("the verifier's whole log:\n{log}\n{what}")
             }
+            Self::TimersLost { count } => {
+                format!("{count} timers are gone from the wheel, and no event told when or why")
+            }
             Self::Reseeded { found } => format!(
                 "there is room again for time-wait sockets that had none: {found} of them are still there and followed"
             ),
@@ -65,6 +70,7 @@ impl Warning {
             Self::Refused { .. } => {
                 "the next best stands in for it, and the header says what that cannot see"
             }
+            Self::TimersLost { .. } => "they are in no burst, in no distribution and under no reason",
             Self::Reseeded { .. } => "they count as seeded, and their ends are told with an estimated start",
             Self::Unbalanced { .. } => "do not rely on the counts of this run",
         }
@@ -81,7 +87,9 @@ impl Warning {
             Self::Refused { .. } => {
                 "please report it with the output of `tw-trace doctor` and the log that -v shows"
             }
-            Self::Unbalanced { .. } => "please report it with the output of `tw-trace doctor`",
+            Self::TimersLost { .. } | Self::Unbalanced { .. } => {
+                "please report it with the output of `tw-trace doctor`"
+            }
         }
     }
 }

@@ -3,15 +3,6 @@
 #![no_main]
 
 mod floor;
+#[path = "../object.rs"]
+mod object;
 mod oracle;
-
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    // The verifier would refuse a program from which this could be reached.
-    loop {}
-}
-
-/// The verifier lets only GPL-compatible programs call `bpf_probe_read_kernel`.
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

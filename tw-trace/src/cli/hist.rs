@@ -1,10 +1,10 @@
 //! The options of `tw-trace hist`.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum, builder::RangedI64ValueParser};
 
-use super::{BackendChoice, FilterArgs, duration, entries};
+use super::{AttachArgs, FilterArgs, duration, entries};
 
 /// More often, and showing would cost more than counting.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
@@ -41,15 +41,8 @@ pub struct HistArgs {
     /// Stop after N intervals
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), requires = "interval")]
     pub count: Option<u64>,
-    /// Stop after this long, like 30s or 5min [default: until Ctrl-C]
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    pub duration: Option<Duration>,
-    /// How to reach the kernel; auto takes the first that works here
-    #[arg(long, value_name = "BACKEND", default_value = "auto")]
-    pub backend: BackendChoice,
-    /// Read the kernel's types from FILE instead of /sys/kernel/btf/vmlinux
-    #[arg(long, value_name = "FILE")]
-    pub btf: Option<PathBuf>,
+    #[command(flatten)]
+    pub attach: AttachArgs,
     /// Tell every event that is counted, too: what a test holds the distributions against
     #[arg(long, hide = true, requires = "json")]
     pub with_events: bool,

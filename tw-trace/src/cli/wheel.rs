@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 
-use super::{BackendChoice, FilterArgs, duration, interval};
+use super::{AttachArgs, FilterArgs, interval};
 
 #[derive(Debug, Args)]
 #[command(
@@ -24,15 +24,8 @@ pub struct WheelArgs {
     /// Stop after N intervals
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
-    /// Stop after this long, like 30s or 5min [default: until Ctrl-C]
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    pub duration: Option<Duration>,
-    /// How to reach the kernel: timers are told by trace events, so auto and tracepoint are the same
-    #[arg(long, value_name = "BACKEND", default_value = "auto")]
-    pub backend: BackendChoice,
-    /// Read the kernel's types from FILE instead of /sys/kernel/btf/vmlinux
-    #[arg(long, value_name = "FILE")]
-    pub btf: Option<PathBuf>,
+    #[command(flatten)]
+    pub attach: AttachArgs,
     /// Attach nothing: draw the run that was saved in FILE with --json
     #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "count", "duration", "backend", "btf", "interval", "pid", "comm", "cgroup", "netns", "local", "remote", "port", "family", "state", "reason"])]
     pub from: Option<PathBuf>,

@@ -42,11 +42,11 @@ pub fn hist(args: &HistArgs, verbose: u8) -> Result<()> {
     let asked = Asked::new(args).map_err(Usage)?;
     let netns = setup::netns(&args.filters)?;
     let filter = filter::resolve(&args.filters, netns, setup::cgroup(&args.filters)?).map_err(Usage)?;
-    check_btf_file(args.btf.as_deref())?;
+    check_btf_file(args.attach.btf.as_deref())?;
     let steps = setup::steps(verbose);
-    let prepared = Prepared::read(args.btf.as_deref());
+    let prepared = Prepared::read(args.attach.btf.as_deref());
     steps.done("kernel looked at");
-    let mut attempts = Attempts { prepared, forced: args.backend.forced(), wants: asked.wants() };
+    let mut attempts = Attempts { prepared, forced: args.attach.backend.forced(), wants: asked.wants() };
     let (sizes, by) = (sizes(args, &asked, netns), by(args.by));
     let settings = |kernel: &Resolved| Settings {
         stream: if args.with_events {
@@ -63,7 +63,7 @@ pub fn hist(args: &HistArgs, verbose: u8) -> Result<()> {
         scope: setup::scope(&filter),
         filters: filter.given.clone(),
         netns,
-        duration: args.duration,
+        duration: args.attach.duration,
         count: None,
         summary: if args.quiet { Tell::No } else { Tell::Yes },
         steps,

@@ -26,12 +26,12 @@ pub fn trace(args: &TraceArgs, verbose: u8) -> Result<()> {
     let netns = setup::netns(&args.filters)?;
     let filter = filter::resolve(&args.filters, netns, setup::cgroup(&args.filters)?).map_err(Usage)?;
 
-    check_btf_file(args.run.btf.as_deref())?;
+    check_btf_file(args.run.attach.btf.as_deref())?;
     let steps = setup::steps(verbose);
-    let prepared = Prepared::read(args.run.btf.as_deref());
+    let prepared = Prepared::read(args.run.attach.btf.as_deref());
     steps.done("kernel looked at");
     let wants = Wants::kinds(&kinds);
-    let mut attempts = Attempts { prepared, forced: args.run.backend.forced(), wants };
+    let mut attempts = Attempts { prepared, forced: args.run.attach.backend.forced(), wants };
     let max_time_waits = args.sizes.max_time_waits.unwrap_or_else(|| setup::time_waits(netns));
     let settings = |kernel: &Resolved| Settings {
         stream: kinds.iter().fold(0, |mask, kind| mask | kind.bit()),
@@ -47,7 +47,7 @@ pub fn trace(args: &TraceArgs, verbose: u8) -> Result<()> {
         scope: setup::scope(&filter),
         filters: filter.given,
         netns,
-        duration: args.run.duration,
+        duration: args.run.attach.duration,
         count: args.run.count,
         summary: if args.output.quiet { Tell::No } else { Tell::Yes },
         steps,

@@ -40,11 +40,11 @@ pub fn wheel(args: &WheelArgs, verbose: u8) -> Result<()> {
     refuse_what_timers_do_not_know(&args.filters)?;
     let netns = netns(&args.filters)?;
     let filter = filter::resolve(&args.filters, netns, None).map_err(Usage)?;
-    check_btf_file(args.btf.as_deref())?;
+    check_btf_file(args.attach.btf.as_deref())?;
     let steps = steps(verbose);
-    let prepared = Prepared::read(args.btf.as_deref());
+    let prepared = Prepared::read(args.attach.btf.as_deref());
     steps.done("kernel looked at");
-    let mut attempts = Attempts { prepared, forced: args.backend.forced(), wants: Wants::WHEEL };
+    let mut attempts = Attempts { prepared, forced: args.attach.backend.forced(), wants: Wants::WHEEL };
     let wheel_slots = slots()?;
     let seeds = living(netns) + MEANWHILE;
     let settings = |kernel: &Resolved| Settings {
@@ -60,7 +60,7 @@ pub fn wheel(args: &WheelArgs, verbose: u8) -> Result<()> {
         scope: scope(&filter),
         filters: filter.given.clone(),
         netns,
-        duration: args.duration,
+        duration: args.attach.duration,
         count: None,
         summary: Tell::Yes,
         steps,

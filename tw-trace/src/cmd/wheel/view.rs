@@ -135,6 +135,9 @@ impl View for WheelView {
 
     fn finish(&mut self, loaded: &Loaded, end: &End) -> Result<()> {
         let verdict = self.tell_end(&loaded.wheel(&self.slots)?, end)?;
+        if verdict.lost > 0 {
+            crate::warning::Warning::TimersLost { count: verdict.lost }.tell();
+        }
         if verdict.balanced == Some(false) {
             crate::warning::Warning::Unbalanced { why: verdict.problems.join("; ") }.tell();
         }
