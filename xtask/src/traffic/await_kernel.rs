@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::counters::living;
+use super::counters::{living, tcp_ext};
 
 /// The kernel acts at once; this is for machines that are busy otherwise.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
@@ -64,6 +64,18 @@ pub(super) fn time_waits(wanted: u64) -> Result<()> {
     while living()? < wanted {
         if Instant::now() > deadline {
             bail!("{} time-wait sockets within {PATIENCE:?}, not {wanted}", living()?);
+        }
+        sleep(LOOK);
+    }
+    Ok(())
+}
+
+/// Until this namespace's kernel has counted that many in TcpExt `name`.
+pub(super) fn counted(name: &str, wanted: u64) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while tcp_ext(name)? < wanted {
+        if Instant::now() > deadline {
+            bail!("TcpExt {name} is {} after {PATIENCE:?}, not {wanted}", tcp_ext(name)?);
         }
         sleep(LOOK);
     }

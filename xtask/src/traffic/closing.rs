@@ -8,7 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, connect, socket};
 
-use super::await_kernel::error_of;
+use super::await_kernel::{self, error_of};
+use super::counters::tcp_ext;
 use super::difference::{Difference, Rule, When};
 use super::expect::{Expect, NO_TIME_WAIT, ONE};
 use super::mirror::Family::{self, V4, V6};
@@ -103,9 +104,13 @@ fn linger0(scene: &mut Scene) -> Result<()> {
 /// TIME_WAIT is refused: every connection is counted in TCPTimeWaitOverflow.
 fn overflow(scene: &mut Scene) -> Result<()> {
     const LIMIT: &str = "net/ipv4/tcp_max_tw_buckets";
+    const OVERFLOWS: &str = "TCPTimeWaitOverflow";
     let limit = read_sysctl(LIMIT)?;
+    let before = tcp_ext(OVERFLOWS)?;
     sysctl(LIMIT, "0")?;
-    let result = client_first(scene);
+    // The last FIN may still be on its way when close() has returned: the limit stays until it is there.
+    let result =
+        client_first(scene).and_then(|()| await_kernel::counted(OVERFLOWS, before + u64::from(scene.count)));
     sysctl(LIMIT, &limit)?;
     result
 }
