@@ -176,6 +176,8 @@ pub enum Phase {
     Seeding = 1,
     /// The length of TIME_WAIT is being learned: nothing is told or booked yet.
     Learning = 2,
+    /// The run is about to end: of the sockets that are followed, those that the kernel still has are being marked.
+    Checking = 3,
 }
 
 /// An address prefix and port. IPv4 is written v4-mapped, so that one comparison serves both families.
@@ -233,11 +235,14 @@ pub struct TimeWait {
     pub rearms: u32,
     pub netns: u32,
     pub substate: u8,
-    /// Bits of `exit_flags`.
+    /// Bits of `exit_flags`, and [`FOUND`].
     pub flags: u8,
     /// Some bits made of the ends of the connection: whose entry it is where there are no cookies.
     pub ends: u16,
 }
+
+/// A bit of [`TimeWait::flags`]: when the run was about to end, the kernel still had the socket.
+pub const FOUND: u8 = 1 << 7;
 
 /// The socket ledger of one network namespace, kept per CPU in the kernel:
 /// `seeded + entered = exited + live + lost`, where lost is `untracked + missed`.
@@ -278,6 +283,12 @@ impl Ledger {
     /// Whether anything was booked in it.
     pub fn is_used(&self) -> bool {
         Self { inode: 0, ..*self } != Self::ZERO
+    }
+
+    /// Sockets that are followed and have not ended, as far as is known.
+    pub fn living(&self) -> u64 {
+        let ended = self.exited.iter().sum::<u64>() + self.untracked + self.missed;
+        (self.seeded + self.entered).saturating_sub(ended)
     }
 
     /// Field by field; the inode is that of the first that has one.

@@ -55,7 +55,7 @@ counters! {
     RingTwOverflow = 9 => "ring_full_tw_overflow", LostRecord, "tw_overflow records lost: the ring buffer was full";
     TwMapFull = 10 => "tw_map_full", LostSocket, "time-wait sockets not followed: their map was full";
     SeedMapFull = 11 => "seed_map_full", LostSocket, "time-wait sockets of before the start not followed: their map was full";
-    ExitMissed = 12 => "exit_missed", LostSocket, "time-wait sockets whose end was not seen: their memory was reused";
+    ExitMissed = 12 => "exit_missed", LostSocket, "time-wait sockets that are gone, and no event told of their end";
     UnknownSocket = 13 => "unknown_socket", Note, "ends and re-arms of time-wait sockets that were not being followed";
     SocketMapFull = 14 => "socket_map_full", Note, "sockets without dwell time or owner: their map was full";
     NetnsMapFull = 15 => "netns_map_full", Note, "events counted under no network namespace: their map was full";

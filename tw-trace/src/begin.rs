@@ -115,16 +115,20 @@ impl Ending {
         unseeded
     }
 
-    /// Detaches between two readings of the kernel's counters. Returns CLOCK_MONOTONIC then.
-    pub fn end(mut self, loaded: &mut Loaded) -> Result<(Snapshots, u64)> {
+    /// Detaches between two readings of the kernel's counters, and books what went unseen. Returns CLOCK_MONOTONIC then.
+    pub fn end(mut self, loaded: &mut Loaded, kernel: &Resolved) -> Result<(Snapshots, u64)> {
         let snapshots = &mut self.0;
         snapshots.reopen();
+        let check = loaded.check(&kernel.plan, snapshots, kernel.tick)?;
         let before = snapshots.read();
         loaded.detach()?;
         let ended = now_ns(ClockId::CLOCK_MONOTONIC)?;
         let after = snapshots.read();
         snapshots.ended(before, after);
         std::thread::sleep(LAST_PROGRAMS);
+        if let Some(check) = check {
+            loaded.book_unseen(&check)?;
+        }
         Ok((self.0, ended))
     }
 }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use tw_trace_common::{
     config::Ledger,
-    counter::{COUNT, Counter, CounterKind},
+    counter::{COUNT, Counter},
 };
 
 use crate::{
@@ -32,7 +32,7 @@ impl Reseeding {
         kernel: &Resolved,
         ending: &mut Ending,
     ) -> Result<()> {
-        let lost = lost_sockets(counters);
+        let lost = without_room(counters);
         let goes_on = lost != self.lost;
         self.lost = lost;
         if goes_on || lost == self.looked_for {
@@ -55,9 +55,8 @@ impl Reseeding {
     }
 }
 
-fn lost_sockets(counters: &[u64; COUNT as usize]) -> u64 {
-    let all = Counter::ALL.iter().filter(|counter| counter.kind() == CounterKind::LostSocket);
-    all.map(|&counter| counters[counter as usize]).sum()
+fn without_room(counters: &[u64; COUNT as usize]) -> u64 {
+    [Counter::TwMapFull, Counter::SeedMapFull].iter().map(|&counter| counters[counter as usize]).sum()
 }
 
 fn sum(loaded: &Loaded) -> Result<Ledger> {
@@ -66,9 +65,7 @@ fn sum(loaded: &Loaded) -> Result<Ledger> {
 
 /// Whether a quarter of the map is free: what is found must not push out what comes.
 fn has_room(ledger: &Ledger, room: u32) -> bool {
-    let ended = ledger.exited.iter().sum::<u64>() + ledger.untracked + ledger.missed;
-    let living = (ledger.seeded + ledger.entered).saturating_sub(ended);
-    living.saturating_mul(4) <= u64::from(room) * 3
+    ledger.living().saturating_mul(4) <= u64::from(room) * 3
 }
 
 #[cfg(test)]
@@ -84,11 +81,12 @@ mod tests {
     }
 
     #[test]
-    fn only_lost_sockets_are_looked_for() {
+    fn only_sockets_without_room_are_looked_for() {
         let mut counters = [0; COUNT as usize];
         counters[Counter::RingState as usize] = 5;
-        assert_eq!(lost_sockets(&counters), 0);
+        counters[Counter::ExitMissed as usize] = 5;
+        assert_eq!(without_room(&counters), 0);
         counters[Counter::TwMapFull as usize] = 3;
-        assert_eq!(lost_sockets(&counters), 3);
+        assert_eq!(without_room(&counters), 3);
     }
 }

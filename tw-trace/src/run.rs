@@ -74,7 +74,7 @@ pub fn run(
     let runtime = Builder::new_current_thread().enable_time().build().context("starting the runtime")?;
     runtime.block_on(session.follow(&listener.stop, &kernel, &mut ending))?;
 
-    let (snapshots, ended) = ending.end(&mut session.loaded)?;
+    let (snapshots, ended) = ending.end(&mut session.loaded, &kernel)?;
     session.finish(snapshots, &kernel, about, [started_ns, ended])
 }
 

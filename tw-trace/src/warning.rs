@@ -10,8 +10,10 @@ use std::{
 pub enum Warning {
     /// The ring buffer was full.
     RecordsLost { count: u64 },
-    /// The socket map was full or an end was missed.
+    /// The socket map was full.
     SocketsLost { count: u64 },
+    /// Sockets are gone, and no event told of it.
+    EndsUnseen { count: u64 },
     /// A namespace's counters could not be read.
     NamespaceNotAuditable { inode: u32, why: String },
     /// Not every time-wait socket of before the start could be found.
@@ -35,7 +37,12 @@ impl Warning {
     fn what(&self) -> String {
         match self {
             Self::RecordsLost { count } => format!("{count} records were lost: the ring buffer was full"),
-            Self::SocketsLost { count } => format!("the ends of {count} time-wait sockets cannot be told"),
+            Self::SocketsLost { count } => {
+                format!("the ends of {count} time-wait sockets cannot be told: their map was full")
+            }
+            Self::EndsUnseen { count } => {
+                format!("{count} time-wait sockets are gone, and the kernel ran no program when they ended")
+            }
             Self::NamespaceNotAuditable { inode, why } => {
                 format!("network namespace {inode} cannot be looked into: {why}")
             }
@@ -61,7 +68,9 @@ impl Warning {
             Self::RecordsLost { .. } => {
                 "their lines are missing; the counts of sockets, and the durations of all other lines, are right"
             }
-            Self::SocketsLost { .. } => "they are in no duration and under no reason",
+            Self::SocketsLost { .. } | Self::EndsUnseen { .. } => {
+                "they are in no duration and under no reason"
+            }
             Self::NamespaceNotAuditable { .. } => "its figures are not checked against the kernel's counters",
             Self::SeedIncomplete { .. } => {
                 "the others are not among the seeded, and their ends are counted as unknown_socket, without a \
@@ -87,9 +96,11 @@ impl Warning {
             Self::Refused { .. } => {
                 "please report it with the output of `tw-trace doctor` and the log that -v shows"
             }
-            Self::TimersLost { .. } | Self::Unbalanced { .. } => {
-                "please report it with the output of `tw-trace doctor`"
+            Self::EndsUnseen { .. } | Self::TimersLost { .. } => {
+                "see what the header says this kernel hides (blind_spots); if that does not explain it, please report it \
+                 with the output of `tw-trace doctor`"
             }
+            Self::Unbalanced { .. } => "please report it with the output of `tw-trace doctor`",
         }
     }
 }

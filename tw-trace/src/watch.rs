@@ -93,7 +93,7 @@ pub fn watch(
     let runtime = Builder::new_current_thread().enable_time().build().context("starting the runtime")?;
     runtime.block_on(show(view.as_mut(), &mut begun, pace, &listener.stop))?;
     let Begun { kernel, mut loaded, ending, started_ns, .. } = begun;
-    let (snapshots, to_ns) = ending.end(&mut loaded)?;
+    let (snapshots, to_ns) = ending.end(&mut loaded, &kernel)?;
     let end = End {
         namespaces: snapshots.finish(),
         counted_at: kernel.counted_at,

@@ -60,6 +60,7 @@ impl Kernel {
             lockdown: Ok("none".to_owned()),
             kprobe_events: true,
             function_tracing: Ok(true),
+            init_private: false,
         };
         Facts::from_parts(system, BtfFacts::told(Ok(&self.btf)), &self.symbols())
     }

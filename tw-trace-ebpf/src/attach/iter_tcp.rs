@@ -28,7 +28,7 @@ pub(crate) struct IterTcp {
 pub(crate) unsafe extern "C" fn iter_tcp(ctx: *const IterTcp) -> i32 {
     // SAFETY: the kernel's context.
     if let Some(tw) = unsafe { time_wait(ctx) } {
-        hook::seed::seeded(tw);
+        hook::seed::listed(tw);
     }
     0
 }

@@ -1,8 +1,8 @@
-//! Time-wait sockets that were there before us.
+//! Time-wait sockets on the kernel's own list: those that were there before us, and those that are there at the end.
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use tw_trace_common::{
-    config::{Cell, Phase, TimeWait},
+    config::{Cell, FOUND, Phase, TimeWait},
     counter::Counter,
     event::{NOBODY, exit_flags},
 };
@@ -14,9 +14,29 @@ use crate::{
     sock::{self, Probed},
 };
 
-/// A time-wait socket that was there before us, found by the iterator.
+/// A time-wait socket on the kernel's list.
 #[inline(always)]
-pub(crate) fn seeded(tw: u64) {
+pub(crate) fn listed(tw: u64) {
+    if cell(Cell::Phase) == Phase::Checking as u64 {
+        found(tw);
+    } else {
+        seeded(tw);
+    }
+}
+
+/// One that is followed has not ended unseen.
+#[inline(always)]
+fn found(tw: u64) {
+    if let Some(known) = TIME_WAITS.get_ptr_mut(tw) {
+        // SAFETY: a map value. A restart may change its flags meanwhile; then a bit of either is lost, which user space
+        // bears: it asks for the mark of sockets that are overdue, and those are not restarted.
+        unsafe { (*known).flags |= FOUND };
+    }
+}
+
+/// One that was there before us.
+#[inline(always)]
+fn seeded(tw: u64) {
     let timer = sock::timer_of_tw(tw);
     let Some(scratch) = Place::Iterator.scratch() else { return };
     if !sock::read_conn::<Probed>(tw, scratch) {

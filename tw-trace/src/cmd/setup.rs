@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Result;
-use tw_trace_common::config::filter_bits;
+use tw_trace_common::{config::filter_bits, counter::Counter};
 
 use crate::{
     audit::Scope,
@@ -76,9 +76,15 @@ pub fn warn(summary: &Summary) {
     if records > 0 {
         Warning::RecordsLost { count: records }.tell();
     }
-    let sockets = summary.sockets.map_or(0, |sockets| sockets.lost);
-    if sockets > 0 {
-        Warning::SocketsLost { count: sockets }.tell();
+    let lost_by =
+        |counter| summary.lost_by.iter().find(|(of, _)| *of == counter).map_or(0, |(_, count)| *count);
+    let unseen = lost_by(Counter::ExitMissed);
+    if unseen > 0 {
+        Warning::EndsUnseen { count: unseen }.tell();
+    }
+    let no_room = summary.sockets.map_or(0, |sockets| sockets.lost).saturating_sub(unseen);
+    if no_room > 0 {
+        Warning::SocketsLost { count: no_room }.tell();
     }
     if summary.balanced == Some(false) {
         Warning::Unbalanced { why: summary.unbalanced.join("; ") }.tell();

@@ -28,4 +28,5 @@ pub mod sizing;
 pub mod snapshots;
 pub mod tick;
 pub mod totals;
+pub mod unseen;
 pub mod wheel;

@@ -85,9 +85,13 @@ impl Snapshots {
         self.watched.values().filter_map(|watched| watched.netns.as_ref())
     }
 
+    /// With the keys of their ledgers.
+    pub fn keyed(&self) -> impl Iterator<Item = (u64, &Netns)> {
+        self.watched.iter().filter_map(|(id, watched)| Some((*id, watched.netns.as_ref()?)))
+    }
+
     pub fn read(&self) -> Readings {
-        let open = self.watched.iter().filter_map(|(id, watched)| Some((*id, watched.netns.as_ref()?)));
-        Readings(open.map(|(id, netns)| (id, read(netns))).collect())
+        Readings(self.keyed().map(|(id, netns)| (id, read(netns))).collect())
     }
 
     /// Readings from right before attaching and right after seeding. Lets go of the namespaces: holding them

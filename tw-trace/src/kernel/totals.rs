@@ -21,7 +21,7 @@ use super::load::Loaded;
 /// A ledger as it lies in the map.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-struct LedgerValue(Ledger);
+pub(super) struct LedgerValue(pub(super) Ledger);
 
 // SAFETY: a repr(C) struct of integers without padding.
 unsafe impl Pod for LedgerValue {}
@@ -29,7 +29,7 @@ unsafe impl Pod for LedgerValue {}
 /// A time-wait socket as it lies in the map.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-struct TimeWaitValue(TimeWait);
+pub(super) struct TimeWaitValue(pub(super) TimeWait);
 
 // SAFETY: a repr(C) struct of integers without padding.
 unsafe impl Pod for TimeWaitValue {}

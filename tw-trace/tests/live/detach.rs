@@ -8,30 +8,31 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{needs_kernel, quiet};
+use crate::harness::{live, quiet};
 use crate::run::Tracer;
 use crate::traffic::Traffic;
 
 #[test]
 fn kill_nine_leaves_no_program_attached() {
-    needs_kernel!("kill_nine_leaves_no_program_attached");
-    let _quiet = quiet();
-    let mut traffic = Traffic::scenarios(&["client_first"], 10);
-    let tracer = Tracer::of_netns(traffic.netns, &[]);
-    traffic.go(1);
-    let programs = programs_of(tracer.child.id());
-    assert!(!programs.is_empty(), "tw-trace holds BPF programs while it runs");
-    assert!(programs.iter().all(|id| is_loaded(*id)), "{programs:?}");
-    tracer.signal(Signal::SIGKILL);
-    assert!(!tracer.finish().status.success());
-    // The kernel frees programs after an RCU grace period.
-    for _ in 0..50 {
-        if !programs.iter().any(|id| is_loaded(*id)) {
-            return;
+    live("kill_nine_leaves_no_program_attached", || {
+        let _quiet = quiet();
+        let mut traffic = Traffic::scenarios(&["client_first"], 10);
+        let tracer = Tracer::of_netns(traffic.netns, &[]);
+        traffic.go(1);
+        let programs = programs_of(tracer.child.id());
+        assert!(!programs.is_empty(), "tw-trace holds BPF programs while it runs");
+        assert!(programs.iter().all(|id| is_loaded(*id)), "{programs:?}");
+        tracer.signal(Signal::SIGKILL);
+        assert!(!tracer.finish().status.success());
+        // The kernel frees programs after an RCU grace period.
+        for _ in 0..50 {
+            if !programs.iter().any(|id| is_loaded(*id)) {
+                return;
+            }
+            sleep(Duration::from_millis(100));
         }
-        sleep(Duration::from_millis(100));
-    }
-    panic!("5 s after kill -9 some of the programs {programs:?} are still loaded");
+        panic!("5 s after kill -9 some of the programs {programs:?} are still loaded");
+    });
 }
 
 /// The ids of the BPF programs that this process holds, itself or through links.

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::harness::{ended, needs_kernel, quiet, tw_trace};
+use crate::harness::{ended, live, quiet, tw_trace};
 use crate::run::{Run, Tracer, has_port};
 use crate::traffic::Traffic;
 
@@ -34,30 +34,33 @@ const CASES: &[(&[&str], Keep)] = &[
 
 #[test]
 fn filters_give_exactly_the_matching_events() {
-    needs_kernel!("filters_give_exactly_the_matching_events");
-    let _quiet = quiet();
-    let mut traffic = Traffic::scenarios(NAMES, COUNT);
-    let all = Tracer::of_netns(traffic.netns, &[]);
-    let pid = traffic.pid.to_string();
-    let filtered: Vec<_> = CASES
-        .iter()
-        .map(|(options, _)| {
-            let options: Vec<_> =
-                options.iter().map(|option| if *option == "PID" { pid.as_str() } else { option }).collect();
-            Tracer::of_netns(traffic.netns, &options)
-        })
-        .collect();
-    traffic.go(NAMES.len());
-    let all = all.interrupt();
-    all.assert_clean();
-    assert!(!all.events.is_empty());
-    for (tracer, (options, keep)) in filtered.into_iter().zip(CASES) {
-        let run = tracer.interrupt();
-        assert!(run.status.success(), "{options:?}: {}", run.stderr);
-        assert_eq!(run.summary["lost"], 0, "{options:?}: {}", run.summary);
-        let wanted = keys(&all, |event| keep(event, traffic.pid));
-        assert_eq!(keys(&run, |_| true), wanted, "{options:?}");
-    }
+    live("filters_give_exactly_the_matching_events", || {
+        let _quiet = quiet();
+        let mut traffic = Traffic::scenarios(NAMES, COUNT);
+        let all = Tracer::of_netns(traffic.netns, &[]);
+        let pid = traffic.pid.to_string();
+        let filtered: Vec<_> = CASES
+            .iter()
+            .map(|(options, _)| {
+                let options: Vec<_> = options
+                    .iter()
+                    .map(|option| if *option == "PID" { pid.as_str() } else { option })
+                    .collect();
+                Tracer::of_netns(traffic.netns, &options)
+            })
+            .collect();
+        traffic.go(NAMES.len());
+        let all = all.interrupt();
+        all.assert_clean();
+        assert!(!all.events.is_empty());
+        for (tracer, (options, keep)) in filtered.into_iter().zip(CASES) {
+            let run = tracer.interrupt();
+            assert!(run.status.success(), "{options:?}: {}", run.stderr);
+            assert_eq!(run.summary["lost"], 0, "{options:?}: {}", run.summary);
+            let wanted = keys(&all, |event| keep(event, traffic.pid));
+            assert_eq!(keys(&run, |_| true), wanted, "{options:?}");
+        }
+    });
 }
 
 /// What identifies an event in the eyes of every tracer, sorted; times differ by the programs' order.
@@ -71,17 +74,18 @@ fn keys(run: &Run, keep: impl Fn(&Value) -> bool) -> Vec<String> {
 
 #[test]
 fn other_namespaces_are_not_told() {
-    needs_kernel!("other_namespaces_are_not_told");
-    let _quiet = quiet();
-    let mut one = Traffic::scenarios(&["client_first"], COUNT);
-    let mut other = Traffic::scenarios(&["client_first"], COUNT);
-    let tracer = Tracer::of_netns(one.netns, &[]);
-    other.go(1);
-    one.go(1);
-    let run = tracer.interrupt();
-    run.assert_clean();
-    assert!(run.events.iter().all(|event| event["netns"] == one.netns));
-    assert_eq!(run.summary["entered"], COUNT);
+    live("other_namespaces_are_not_told", || {
+        let _quiet = quiet();
+        let mut one = Traffic::scenarios(&["client_first"], COUNT);
+        let mut other = Traffic::scenarios(&["client_first"], COUNT);
+        let tracer = Tracer::of_netns(one.netns, &[]);
+        other.go(1);
+        one.go(1);
+        let run = tracer.interrupt();
+        run.assert_clean();
+        assert!(run.events.iter().all(|event| event["netns"] == one.netns));
+        assert_eq!(run.summary["entered"], COUNT);
+    });
 }
 
 /// Refused before anything is looked at, so these need neither root nor a kernel.
@@ -106,8 +110,9 @@ fn what_no_filter_can_mean_is_refused() {
 /// Namespaces have inodes from 0xF0000000 up: nothing could ever match.
 #[test]
 fn a_namespace_that_cannot_be_is_refused() {
-    needs_kernel!("a_namespace_that_cannot_be_is_refused");
-    refused(["--netns", "1"], "namespace");
+    live("a_namespace_that_cannot_be_is_refused", || {
+        refused(["--netns", "1"], "namespace");
+    });
 }
 
 fn refused(options: [&str; 2], said: &str) {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use xtask::distributions::{Distribution, differences, is_dated, made_of, told};
 use xtask::traffic::scenario::find;
 
-use crate::harness::{needs_kernel, quiet};
+use crate::harness::{live, quiet};
 use crate::run::{LONG, Run, Tracer, has_port, ns};
 use crate::schema;
 use crate::traffic::Traffic;
@@ -64,33 +64,34 @@ fn hist(netns: u64, more: &[&str]) -> Tracer {
 /// The kernel counts and tells the very same values; both must be the same distribution.
 #[test]
 fn distributions_are_those_of_the_events() {
-    needs_kernel!("distributions_are_those_of_the_events");
-    let _quiet = quiet();
-    let mut traffic = Traffic::scenarios(NAMES, COUNT);
-    let mut all = hist(traffic.netns, &["--with-events", "--by", "process"]);
-    let filters = ["--of", "time-wait", "--by", "local-port", "--port", "8002", "--reason", "expired"];
-    let some = hist(traffic.netns, &[&["--with-events"], &filters[..]].concat());
-    traffic.go(NAMES.len());
-    let began: u32 = NAMES.iter().map(|name| find(name).expect("a scenario").expect.began).sum();
-    all.read_exits((began * COUNT) as usize, LONG);
-    let (all, some) = (all.interrupt(), some.interrupt());
-    assert_clean(&all);
-    assert_equal(
-        &all,
-        &[
-            "dwell ESTABLISHED",
-            "dwell FIN_WAIT2",
-            "dwell CLOSING",
-            "fin_wait2",
-            "lateness",
-            "time_wait expired",
-            "time_wait reused",
-            "time_wait new_syn",
-            "time_wait rst",
-        ],
-    );
-    by_process(&all);
-    filtered(&some, &all);
+    live("distributions_are_those_of_the_events", || {
+        let _quiet = quiet();
+        let mut traffic = Traffic::scenarios(NAMES, COUNT);
+        let mut all = hist(traffic.netns, &["--with-events", "--by", "process"]);
+        let filters = ["--of", "time-wait", "--by", "local-port", "--port", "8002", "--reason", "expired"];
+        let some = hist(traffic.netns, &[&["--with-events"], &filters[..]].concat());
+        traffic.go(NAMES.len());
+        let began: u32 = NAMES.iter().map(|name| find(name).expect("a scenario").expect.began).sum();
+        all.read_exits((began * COUNT) as usize, LONG);
+        let (all, some) = (all.interrupt(), some.interrupt());
+        assert_clean(&all);
+        assert_equal(
+            &all,
+            &[
+                "dwell ESTABLISHED",
+                "dwell FIN_WAIT2",
+                "dwell CLOSING",
+                "fin_wait2",
+                "lateness",
+                "time_wait expired",
+                "time_wait reused",
+                "time_wait new_syn",
+                "time_wait rst",
+            ],
+        );
+        by_process(&all);
+        filtered(&some, &all);
+    });
 }
 
 /// What was counted by key is what the exits say of their owners.
@@ -132,33 +133,35 @@ fn filtered(some: &Run, all: &Run) {
 /// Some thousand connections, told in intervals: all of these added up are all events, and what had no key is counted.
 #[test]
 fn intervals_add_up_to_all_events() {
-    needs_kernel!("intervals_add_up_to_all_events");
-    let _quiet = quiet();
-    let keys = 100;
-    let mut traffic = Traffic::paced(CONNECTIONS, A_SECOND);
-    let options =
-        ["--with-events", "--interval", "2s", "--by", "local-port", "--keys", "100", "--top", "100"];
-    let mut tracer = hist(traffic.netns, &options);
-    traffic.go(1);
-    tracer.read_exits(CONNECTIONS as usize, LONG);
-    let run = tracer.interrupt();
-    assert_clean(&run);
-    let (mut told, mut made_of) = (told(&run.events), made_of(&run.events));
-    assert!(run.of("hist").len() > 20, "{}", run.of("hist").len());
-    let undated: u64 = run.of("hist").iter().map(|line| ns(&line["undated"])).sum();
-    // A FIN that came within the slot of its FIN_WAIT2 mini-socket is found at the end, and dated to a jiffy only.
-    assert_eq!(told["time_wait expired"].count + undated, u64::from(CONNECTIONS));
-    assert!(undated < 100, "{undated}");
-    assert!(told["dwell ESTABLISHED"].count >= u64::from(2 * CONNECTIONS));
-    for distribution in told.values_mut().chain(made_of.values_mut()) {
-        // Of an interval, they are told to a bucket.
-        (distribution.min, distribution.max) = (None, None);
-    }
-    assert_eq!(told, made_of);
-    let by =
-        |line: &&Value| line["by"].as_array().expect("keys").iter().map(|key| ns(&key["count"])).sum::<u64>();
-    let under_keys: u64 = run.of("hist").iter().map(by).sum();
-    let no_room: u64 = run.of("hist").iter().map(|line| ns(&line["by_others"]["no_room"])).sum();
-    assert_eq!(under_keys + no_room + undated, u64::from(CONNECTIONS));
-    assert!(under_keys >= keys && no_room > 0, "{under_keys} {no_room}");
+    live("intervals_add_up_to_all_events", || {
+        let _quiet = quiet();
+        let keys = 100;
+        let mut traffic = Traffic::paced(CONNECTIONS, A_SECOND);
+        let options =
+            ["--with-events", "--interval", "2s", "--by", "local-port", "--keys", "100", "--top", "100"];
+        let mut tracer = hist(traffic.netns, &options);
+        traffic.go(1);
+        tracer.read_exits(CONNECTIONS as usize, LONG);
+        let run = tracer.interrupt();
+        assert_clean(&run);
+        let (mut told, mut made_of) = (told(&run.events), made_of(&run.events));
+        assert!(run.of("hist").len() > 20, "{}", run.of("hist").len());
+        let undated: u64 = run.of("hist").iter().map(|line| ns(&line["undated"])).sum();
+        // A FIN that came within the slot of its FIN_WAIT2 mini-socket is found at the end, and dated to a jiffy only.
+        assert_eq!(told["time_wait expired"].count + undated, u64::from(CONNECTIONS));
+        assert!(undated < 100, "{undated}");
+        assert!(told["dwell ESTABLISHED"].count >= u64::from(2 * CONNECTIONS));
+        for distribution in told.values_mut().chain(made_of.values_mut()) {
+            // Of an interval, they are told to a bucket.
+            (distribution.min, distribution.max) = (None, None);
+        }
+        assert_eq!(told, made_of);
+        let by = |line: &&Value| {
+            line["by"].as_array().expect("keys").iter().map(|key| ns(&key["count"])).sum::<u64>()
+        };
+        let under_keys: u64 = run.of("hist").iter().map(by).sum();
+        let no_room: u64 = run.of("hist").iter().map(|line| ns(&line["by_others"]["no_room"])).sum();
+        assert_eq!(under_keys + no_room + undated, u64::from(CONNECTIONS));
+        assert!(under_keys >= keys && no_room > 0, "{under_keys} {no_room}");
+    });
 }

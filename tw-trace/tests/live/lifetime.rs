@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
-use crate::harness::{loud, needs_kernel};
+use crate::harness::{live, loud};
 use crate::run::{Run, Tracer, ends, ns};
 use crate::traffic::Traffic;
 
@@ -14,19 +14,20 @@ const LATE_NS: u64 = 50_000_000;
 
 #[test]
 fn two_thousand_connections_live_as_long_as_the_wheel_says() {
-    needs_kernel!("two_thousand_connections_live_as_long_as_the_wheel_says");
-    // Alone: it is about milliseconds, and every other test's tracer is on its timers too.
-    let _alone = loud();
-    let mut traffic = Traffic::paced(CONNECTIONS, 500);
-    let tracer = Tracer::of_netns(traffic.netns, &["--duration", "75s"]);
-    let report = traffic.go(1);
-    let run = tracer.finish();
-    run.assert_clean();
-    counts(&run, &report[0]);
-    let exits = run.of("tw_exit");
-    exits.iter().for_each(|exit| duration(exit));
-    exits.iter().for_each(|exit| owner(exit, traffic.pid));
-    parts_add_up(&run);
+    live("two_thousand_connections_live_as_long_as_the_wheel_says", || {
+        // Alone: it is about milliseconds, and every other test's tracer is on its timers too.
+        let _alone = loud();
+        let mut traffic = Traffic::paced(CONNECTIONS, 500);
+        let tracer = Tracer::of_netns(traffic.netns, &["--duration", "75s"]);
+        let report = traffic.go(1);
+        let run = tracer.finish();
+        run.assert_clean();
+        counts(&run, &report[0]);
+        let exits = run.of("tw_exit");
+        exits.iter().for_each(|exit| duration(exit));
+        exits.iter().for_each(|exit| owner(exit, traffic.pid));
+        parts_add_up(&run);
+    });
 }
 
 /// A server that is held up for 40 ms lets its client pass through a FIN_WAIT2 mini-socket: the same socket,

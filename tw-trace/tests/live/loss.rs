@@ -3,7 +3,7 @@
 use serde_json::Value;
 use xtask::traffic::scenario::find;
 
-use crate::harness::{needs_kernel, quiet};
+use crate::harness::{live, quiet};
 use crate::run::{LONG, Run, SHORT, Tracer, ns};
 use crate::traffic::Traffic;
 
@@ -11,21 +11,22 @@ const CONNECTIONS: u32 = 6_000;
 
 #[test]
 fn forced_loss_is_counted_exactly() {
-    needs_kernel!("forced_loss_is_counted_exactly");
-    let _quiet = quiet();
-    let mut traffic = Traffic::rate(CONNECTIONS, 2);
-    let mut tracer = Tracer::of_netns(traffic.netns, &["--ring-size", "4KiB"]);
-    let report = traffic.go(1).remove(0);
-    assert_eq!(report["tcpext"]["TW"], CONNECTIONS);
-    // All expire within two granules; what is silent for so long after the first is over.
-    tracer.read_exits(1, LONG);
-    tracer.read_until(SHORT, |_| false);
-    let run = tracer.interrupt();
-    assert!(run.status.success(), "{}", run.stderr);
-    assert!(ns(&run.summary["lost"]) > 0, "a ring of 4 KiB cannot hold this: {}", run.summary);
-    assert_eq!(run.summary["balanced"], true, "what was lost was counted: {}", run.summary);
-    seen_and_lost_are_all(&run);
-    run.of("tw_exit").iter().for_each(|exit| duration(exit, ns(&run.header["tick_ns"])));
+    live("forced_loss_is_counted_exactly", || {
+        let _quiet = quiet();
+        let mut traffic = Traffic::rate(CONNECTIONS, 2);
+        let mut tracer = Tracer::of_netns(traffic.netns, &["--ring-size", "4KiB"]);
+        let report = traffic.go(1).remove(0);
+        assert_eq!(report["tcpext"]["TW"], CONNECTIONS);
+        // All expire within two granules; what is silent for so long after the first is over.
+        tracer.read_exits(1, LONG);
+        tracer.read_until(SHORT, |_| false);
+        let run = tracer.interrupt();
+        assert!(run.status.success(), "{}", run.stderr);
+        assert!(ns(&run.summary["lost"]) > 0, "a ring of 4 KiB cannot hold this: {}", run.summary);
+        assert_eq!(run.summary["balanced"], true, "what was lost was counted: {}", run.summary);
+        seen_and_lost_are_all(&run);
+        run.of("tw_exit").iter().for_each(|exit| duration(exit, ns(&run.header["tick_ns"])));
+    });
 }
 
 fn seen_and_lost_are_all(run: &Run) {
@@ -52,34 +53,35 @@ fn duration(exit: &Value, tick: u64) {
 /// Sockets that found no room in the map are followed as soon as there is some, and everything adds up.
 #[test]
 fn what_had_no_room_is_followed_when_there_is_some() {
-    const ROOM: u32 = 100;
-    const LATE: u32 = 40;
-    const NAME: &str = "server_first";
-    needs_kernel!("what_had_no_room_is_followed_when_there_is_some");
-    let _quiet = quiet();
-    let port = find(NAME).expect("a scenario").port.to_string();
-    let mut first = Traffic::scenarios(&[NAME], ROOM);
-    let mut second = Traffic::scenarios(&[NAME], LATE);
-    let mut tracer = Tracer::start(&["--port", &port, "--max-time-waits", &ROOM.to_string()]);
-    first.go(1);
-    second.go(1);
-    let late = second.netns;
-    // Its namespace goes, and its sockets with it.
-    drop(first);
-    let ends = |events: &[Value]| {
-        events.iter().filter(|event| event["event"] == "tw_exit" && event["netns"] == late).count()
-    };
-    tracer.read_until(LONG, |events| ends(events) >= LATE as usize);
-    let run = tracer.interrupt();
-    assert!(run.status.success(), "{}", run.stderr);
-    assert_eq!(run.summary["balanced"], true, "{}", run.summary);
-    // Others beside us play the same scenario, now and then.
-    assert!(ns(&run.summary["lost_by"]["tw_map_full"]) >= u64::from(LATE), "{}", run.summary);
-    assert!(run.stderr.contains("there is room again for"), "{}", run.stderr);
-    let late: Vec<_> = run.of("tw_exit").into_iter().filter(|exit| exit["netns"] == late).collect();
-    assert_eq!(late.len(), LATE as usize);
-    assert!(
-        late.iter().all(|exit| exit["entered"] == "estimated" && exit["reason"] == "expired"),
-        "{late:?}"
-    );
+    live("what_had_no_room_is_followed_when_there_is_some", || {
+        const ROOM: u32 = 100;
+        const LATE: u32 = 40;
+        const NAME: &str = "server_first";
+        let _quiet = quiet();
+        let port = find(NAME).expect("a scenario").port.to_string();
+        let mut first = Traffic::scenarios(&[NAME], ROOM);
+        let mut second = Traffic::scenarios(&[NAME], LATE);
+        let mut tracer = Tracer::start(&["--port", &port, "--max-time-waits", &ROOM.to_string()]);
+        first.go(1);
+        second.go(1);
+        let late = second.netns;
+        // Its namespace goes, and its sockets with it.
+        drop(first);
+        let ends = |events: &[Value]| {
+            events.iter().filter(|event| event["event"] == "tw_exit" && event["netns"] == late).count()
+        };
+        tracer.read_until(LONG, |events| ends(events) >= LATE as usize);
+        let run = tracer.interrupt();
+        assert!(run.status.success(), "{}", run.stderr);
+        assert_eq!(run.summary["balanced"], true, "{}", run.summary);
+        // Others beside us play the same scenario, now and then.
+        assert!(ns(&run.summary["lost_by"]["tw_map_full"]) >= u64::from(LATE), "{}", run.summary);
+        assert!(run.stderr.contains("there is room again for"), "{}", run.stderr);
+        let late: Vec<_> = run.of("tw_exit").into_iter().filter(|exit| exit["netns"] == late).collect();
+        assert_eq!(late.len(), LATE as usize);
+        assert!(
+            late.iter().all(|exit| exit["entered"] == "estimated" && exit["reason"] == "expired"),
+            "{late:?}"
+        );
+    });
 }

@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::harness::{loud, needs_kernel, tw_trace};
+use crate::harness::{live, loud, tw_trace};
 use crate::traffic::Traffic;
 
 const CONNECTIONS: u32 = 300_000;
@@ -24,15 +24,17 @@ const FLOOR: f64 = 0.5;
 /// One client thread, one server thread, one request under way at a time.
 #[test]
 fn three_hundred_thousand_connections_lose_nothing() {
-    needs_kernel!("three_hundred_thousand_connections_lose_nothing");
-    everything_to_a_file(1);
+    live("three_hundred_thousand_connections_lose_nothing", || {
+        everything_to_a_file(1);
+    });
 }
 
 /// All that two cores give: two such pairs of threads.
 #[test]
 fn three_hundred_thousand_connections_with_both_cores_busy_lose_nothing() {
-    needs_kernel!("three_hundred_thousand_connections_with_both_cores_busy_lose_nothing");
-    everything_to_a_file(2);
+    live("three_hundred_thousand_connections_with_both_cores_busy_lose_nothing", || {
+        everything_to_a_file(2);
+    });
 }
 
 /// Untraced, traced, untraced: what changes with time falls on both alike. All namespaces are kept to the end,

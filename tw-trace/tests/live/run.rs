@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::harness::tw_trace;
+use crate::harness::{tw_trace, unseen};
 use crate::schema;
 
 /// Longer than any TIME_WAIT at any HZ.
@@ -120,7 +120,17 @@ impl Tracer {
             Some(last) if last["event"] == "summary" => events.pop().unwrap_or_default(),
             _ => Value::Null,
         };
+        unseen(of_no_event(&summary));
         Run { status, stderr, header: self.header, events, summary }
+    }
+}
+
+/// Sockets that a run lost because no event told of their end; the wheel view has no other losses.
+fn of_no_event(summary: &Value) -> u64 {
+    let lost_by = &summary["lost_by"];
+    match lost_by.as_object() {
+        Some(causes) if causes.is_empty() => summary["lost"].as_u64().unwrap_or(0),
+        _ => lost_by["exit_missed"].as_u64().unwrap_or(0),
     }
 }
 

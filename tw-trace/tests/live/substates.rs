@@ -3,7 +3,7 @@
 use serde_json::Value;
 use xtask::traffic::scenario::find;
 
-use crate::harness::{needs_kernel, quiet};
+use crate::harness::{live, quiet};
 use crate::run::{LONG, Run, Tracer, has_port, ns};
 use crate::traffic::Traffic;
 
@@ -22,23 +22,24 @@ const MS: u64 = 1_000_000;
 
 #[test]
 fn every_way_to_close_is_told_as_it_was() {
-    needs_kernel!("every_way_to_close_is_told_as_it_was");
-    let _quiet = quiet();
-    let mut traffic = Traffic::scenarios(NAMES, COUNT);
-    let mut tracer = Tracer::of_netns(traffic.netns, &[]);
-    traffic.go(NAMES.len());
-    let began: u32 = NAMES.iter().map(|name| find(name).expect("a scenario").expect.began).sum();
-    tracer.read_exits((began * COUNT) as usize, LONG);
-    let run = tracer.interrupt();
-    run.assert_clean();
-    assert_eq!(run.summary["exited"]["expired"], began * COUNT, "{}", run.summary);
-    fin_wait2_then_fin(&run);
-    fin_wait2_then_fin_soon(&run);
-    half_close(&run);
-    both_at_once(&run, "both_at_once", "ipv4");
-    both_at_once(&run, "both_at_once6", "ipv6");
-    mapped(&run);
-    assert_eq!(of(&run, "tw_enter", "linger0").len(), 0);
+    live("every_way_to_close_is_told_as_it_was", || {
+        let _quiet = quiet();
+        let mut traffic = Traffic::scenarios(NAMES, COUNT);
+        let mut tracer = Tracer::of_netns(traffic.netns, &[]);
+        traffic.go(NAMES.len());
+        let began: u32 = NAMES.iter().map(|name| find(name).expect("a scenario").expect.began).sum();
+        tracer.read_exits((began * COUNT) as usize, LONG);
+        let run = tracer.interrupt();
+        run.assert_clean();
+        assert_eq!(run.summary["exited"]["expired"], began * COUNT, "{}", run.summary);
+        fin_wait2_then_fin(&run);
+        fin_wait2_then_fin_soon(&run);
+        half_close(&run);
+        both_at_once(&run, "both_at_once", "ipv4");
+        both_at_once(&run, "both_at_once6", "ipv6");
+        mapped(&run);
+        assert_eq!(of(&run, "tw_enter", "linger0").len(), 0);
+    });
 }
 
 /// Two tw_enter: the orphan's, then that of TIME_WAIT proper; the exit tells both times.

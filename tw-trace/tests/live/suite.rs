@@ -4,36 +4,38 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::harness::{needs_kernel, quiet, tw_trace, xtask};
+use crate::harness::{live, quiet, tw_trace, unseen, xtask};
 
 #[test]
 fn every_scenario_is_told_as_its_golden_has_it() {
-    needs_kernel!("every_scenario_is_told_as_its_golden_has_it");
-    let _quiet = quiet();
-    // Its standard error is for people, and long: it is shown when something fails.
-    let suite = Command::new(xtask())
-        .arg("suite")
-        .arg("--tw-trace")
-        .arg(tw_trace())
-        .args(["--backend", "tracepoint"])
-        .stdin(Stdio::null())
-        .output()
-        .expect("running xtask suite");
-    let lines: Vec<Value> = String::from_utf8_lossy(&suite.stdout)
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
-        .collect();
-    let scenarios: Vec<_> = lines.iter().filter(|line| !line["scenario"].is_null()).collect();
-    let failed: Vec<_> = scenarios.iter().filter(|line| line["outcome"] == "fail").collect();
-    let told = String::from_utf8_lossy(&suite.stderr);
-    assert!(failed.is_empty(), "{failed:#?}\n{told}");
-    assert!(suite.status.success(), "{}\n{told}", suite.status);
-    // All scenarios, the tracer's own audit, and those of the wheel and hist views beside it.
-    let all = xtask::traffic::scenario::all().count() + 3;
-    assert_eq!(scenarios.len(), all, "{told}");
-    assert_eq!(lines.last().map(|last| &last["scenarios"]), Some(&all.into()), "{told}");
-    for skipped in scenarios.iter().filter(|line| line["outcome"] == "skipped") {
-        let text = |key: &str| skipped[key].as_str().unwrap_or("?");
-        eprintln!("tw-trace-skip-part: {}: {}", text("scenario"), text("why"));
-    }
+    live("every_scenario_is_told_as_its_golden_has_it", || {
+        let _quiet = quiet();
+        // Its standard error is for people, and long: it is shown when something fails.
+        let suite = Command::new(xtask())
+            .arg("suite")
+            .arg("--tw-trace")
+            .arg(tw_trace())
+            .args(["--backend", "tracepoint"])
+            .stdin(Stdio::null())
+            .output()
+            .expect("running xtask suite");
+        let lines: Vec<Value> = String::from_utf8_lossy(&suite.stdout)
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+            .collect();
+        unseen(lines.last().and_then(|last| last["unseen"].as_u64()).unwrap_or(0));
+        let scenarios: Vec<_> = lines.iter().filter(|line| !line["scenario"].is_null()).collect();
+        let failed: Vec<_> = scenarios.iter().filter(|line| line["outcome"] == "fail").collect();
+        let told = String::from_utf8_lossy(&suite.stderr);
+        assert!(failed.is_empty(), "{failed:#?}\n{told}");
+        assert!(suite.status.success(), "{}\n{told}", suite.status);
+        // All scenarios, the tracer's own audit, and those of the wheel and hist views beside it.
+        let all = xtask::traffic::scenario::all().count() + 3;
+        assert_eq!(scenarios.len(), all, "{told}");
+        assert_eq!(lines.last().map(|last| &last["scenarios"]), Some(&all.into()), "{told}");
+        for skipped in scenarios.iter().filter(|line| line["outcome"] == "skipped") {
+            let text = |key: &str| skipped[key].as_str().unwrap_or("?");
+            eprintln!("tw-trace-skip-part: {}: {}", text("scenario"), text("why"));
+        }
+    });
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use tw_trace::wheel::modern::granularity;
 
-use crate::harness::{needs_kernel, quiet};
+use crate::harness::{live, quiet};
 use crate::run::{LONG, Run, SHORT, Tracer, ns};
 use crate::schema;
 use crate::traffic::Traffic;
@@ -58,82 +58,88 @@ fn assert_in_place(level: &Value) {
 
 #[test]
 fn every_timer_is_on_the_wheel_until_its_burst() {
-    const COUNT: u32 = 3_000;
-    needs_kernel!("every_timer_is_on_the_wheel_until_its_burst");
-    let _quiet = quiet();
-    let mut traffic = Traffic::paced(COUNT, 1_000);
-    let mut tracer = wheel(traffic.netns);
-    traffic.go(1);
-    // A look after the last connection and before the first expiry.
-    tracer.read_until(SHORT, |events| events.last().is_some_and(|last| last["timers"] == COUNT));
-    let all = tracer.events.last().expect("an interval").clone();
-    assert_eq!(all["timers"], COUNT, "{all}");
-    read_down(&mut tracer, COUNT.into());
-    let run = tracer.interrupt();
-    assert_clean(&run);
-    assert_eq!(run.summary["entered"], COUNT, "{}", run.summary);
-    assert_eq!(run.summary["exited"]["expired"], COUNT, "{}", run.summary);
-    let tick = ns(&run.header["tick_ns"]);
-    // 60 s in one level: rounded up by at least a jiffy, and by no more than a bucket.
-    let level = ns(&all["wheels"][0]["level"]) as u8;
-    let (rounding, overshoot) = (&run.summary["rounding_ns"], &run.summary["overshoot_ns"]);
-    assert!(ns(&rounding["min"]) >= tick && ns(&rounding["max"]) <= granularity(level) * tick, "{rounding}");
-    assert_eq!(
-        ns(&overshoot["sum"]),
-        ns(&rounding["sum"]) + ns(&run.summary["lateness_ns"]["sum"]),
-        "{}",
-        run.summary
-    );
-    assert!(ns(&run.summary["largest_burst"]["timers"]) >= ns(&run.summary["longest_burst"]["timers"]));
+    live("every_timer_is_on_the_wheel_until_its_burst", || {
+        const COUNT: u32 = 3_000;
+        let _quiet = quiet();
+        let mut traffic = Traffic::paced(COUNT, 1_000);
+        let mut tracer = wheel(traffic.netns);
+        traffic.go(1);
+        // A look after the last connection and before the first expiry.
+        tracer.read_until(SHORT, |events| events.last().is_some_and(|last| last["timers"] == COUNT));
+        let all = tracer.events.last().expect("an interval").clone();
+        assert_eq!(all["timers"], COUNT, "{all}");
+        read_down(&mut tracer, COUNT.into());
+        let run = tracer.interrupt();
+        assert_clean(&run);
+        assert_eq!(run.summary["entered"], COUNT, "{}", run.summary);
+        assert_eq!(run.summary["exited"]["expired"], COUNT, "{}", run.summary);
+        let tick = ns(&run.header["tick_ns"]);
+        // 60 s in one level: rounded up by at least a jiffy, and by no more than a bucket.
+        let level = ns(&all["wheels"][0]["level"]) as u8;
+        let (rounding, overshoot) = (&run.summary["rounding_ns"], &run.summary["overshoot_ns"]);
+        assert!(
+            ns(&rounding["min"]) >= tick && ns(&rounding["max"]) <= granularity(level) * tick,
+            "{rounding}"
+        );
+        assert_eq!(
+            ns(&overshoot["sum"]),
+            ns(&rounding["sum"]) + ns(&run.summary["lateness_ns"]["sum"]),
+            "{}",
+            run.summary
+        );
+        assert!(ns(&run.summary["largest_burst"]["timers"]) >= ns(&run.summary["longest_burst"]["timers"]));
+    });
 }
 
 #[test]
 fn timers_of_before_the_start_are_on_the_wheel_too() {
-    const COUNT: u32 = 300;
-    needs_kernel!("timers_of_before_the_start_are_on_the_wheel_too");
-    let _quiet = quiet();
-    let mut traffic = Traffic::scenarios(&["client_first", "ipv6"], COUNT);
-    traffic.go(2);
-    let mut tracer = wheel(traffic.netns);
-    read_down(&mut tracer, 2 * u64::from(COUNT));
-    let run = tracer.interrupt();
-    assert_clean(&run);
-    assert_eq!(run.summary["seeded"], 2 * COUNT, "{}", run.summary);
-    assert_eq!(run.summary["entered"], 0, "{}", run.summary);
-    assert_eq!(run.summary["exited"]["expired"], 2 * COUNT, "{}", run.summary);
+    live("timers_of_before_the_start_are_on_the_wheel_too", || {
+        const COUNT: u32 = 300;
+        let _quiet = quiet();
+        let mut traffic = Traffic::scenarios(&["client_first", "ipv6"], COUNT);
+        traffic.go(2);
+        let mut tracer = wheel(traffic.netns);
+        read_down(&mut tracer, 2 * u64::from(COUNT));
+        let run = tracer.interrupt();
+        assert_clean(&run);
+        assert_eq!(run.summary["seeded"], 2 * COUNT, "{}", run.summary);
+        assert_eq!(run.summary["entered"], 0, "{}", run.summary);
+        assert_eq!(run.summary["exited"]["expired"], 2 * COUNT, "{}", run.summary);
+    });
 }
 
 /// Two views of the same timers, one with an entry per socket and one without, agree on every end.
 #[test]
 fn early_ends_are_counted_as_trace_tells_them() {
-    const NAMES: &[&str] = &[
-        "reused",
-        "new_syn",
-        "new_syn6",
-        "rst",
-        "killed",
-        "fin_wait2_data",
-        "fin_wait2_then_fin",
-        "rearm_late_segment",
-        "client_first",
-    ];
-    needs_kernel!("early_ends_are_counted_as_trace_tells_them");
-    let _quiet = quiet();
-    let mut traffic = Traffic::scenarios(NAMES, 5);
-    let mut wheel = wheel(traffic.netns);
-    let tracer = Tracer::of_netns(traffic.netns, &["--events", "tw_enter,tw_exit"]);
-    traffic.go(NAMES.len());
-    let mut seen_some = false;
-    wheel.read_until(LONG, |events| {
-        let empty = events.last().is_some_and(|last| last["timers"] == 0);
-        seen_some |= events.last().is_some_and(|last| last["timers"] != 0);
-        seen_some && empty
+    live("early_ends_are_counted_as_trace_tells_them", || {
+        const NAMES: &[&str] = &[
+            "reused",
+            "new_syn",
+            "new_syn6",
+            "rst",
+            "killed",
+            "fin_wait2_data",
+            "fin_wait2_then_fin",
+            "rearm_late_segment",
+            "client_first",
+        ];
+        let _quiet = quiet();
+        let mut traffic = Traffic::scenarios(NAMES, 5);
+        let mut wheel = wheel(traffic.netns);
+        let tracer = Tracer::of_netns(traffic.netns, &["--events", "tw_enter,tw_exit"]);
+        traffic.go(NAMES.len());
+        let mut seen_some = false;
+        wheel.read_until(LONG, |events| {
+            let empty = events.last().is_some_and(|last| last["timers"] == 0);
+            seen_some |= events.last().is_some_and(|last| last["timers"] != 0);
+            seen_some && empty
+        });
+        let (wheel, trace) = (wheel.interrupt(), tracer.interrupt());
+        assert_clean(&wheel);
+        trace.assert_clean();
+        for key in ["entered", "exited", "seeded", "live"] {
+            assert_eq!(wheel.summary[key], trace.summary[key], "{key}");
+        }
+        assert!(ns(&wheel.summary["rearms"]) >= 5, "{}", wheel.summary);
     });
-    let (wheel, trace) = (wheel.interrupt(), tracer.interrupt());
-    assert_clean(&wheel);
-    trace.assert_clean();
-    for key in ["entered", "exited", "seeded", "live"] {
-        assert_eq!(wheel.summary[key], trace.summary[key], "{key}");
-    }
-    assert!(ns(&wheel.summary["rearms"]) >= 5, "{}", wheel.summary);
 }

@@ -2,7 +2,8 @@
 //! and the model of the timer wheel.
 //!
 //! Standard output is for programs: first `{"scenarios":N}`, then a line per scenario with its `outcome` (pass,
-//! fail, difference, skipped) and `why`, last `{"done":true,"scenarios":N}`. People read standard error.
+//! fail, difference, skipped) and `why`, last `{"done":true,"scenarios":N,"unseen":M}`, where M
+//! time-wait sockets went without the kernel running a program. People read standard error.
 
 mod demux;
 mod golden;
@@ -85,7 +86,8 @@ pub fn run(args: &SuiteArgs) -> Result<ExitCode> {
     if let Some(folder) = &args.bless {
         golden::bless(folder, args.backend, &capabilities, &verdicts)?;
     }
-    Ok(report::end(&verdicts))
+    let unseen = performed.trace.summary["lost_by"]["exit_missed"].as_u64().unwrap_or(0);
+    Ok(report::end(&verdicts, unseen))
 }
 
 fn chosen(only: &[String]) -> Result<Vec<&'static Scenario>> {

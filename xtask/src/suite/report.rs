@@ -16,8 +16,9 @@ pub(super) fn progress(what: &str) {
     let _ = writeln!(stderr(), "{what}");
 }
 
-/// Says how all came out; the exit code is 0 when nothing failed.
-pub(super) fn end(verdicts: &[Verdict]) -> ExitCode {
+/// Says how all came out, and how many sockets ended without the kernel running a program; the exit code is 0 when
+/// nothing failed.
+pub(super) fn end(verdicts: &[Verdict], unseen: u64) -> ExitCode {
     let mut counts = [0; 4];
     for verdict in verdicts {
         let (index, outcome, why) = match &verdict.outcome {
@@ -31,7 +32,7 @@ pub(super) fn end(verdicts: &[Verdict]) -> ExitCode {
         let why = why.map(|why| format!(": {}", why.replace('\n', "\n    "))).unwrap_or_default();
         progress(&format!("{outcome:10} {}{why}", verdict.name));
     }
-    say(&json!({"done": true, "scenarios": verdicts.len()}));
+    say(&json!({"done": true, "scenarios": verdicts.len(), "unseen": unseen}));
     let [pass, difference, skipped, fail] = counts;
     progress(&format!("{pass} pass, {difference} forced differences, {skipped} skipped, {fail} fail"));
     if fail == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }

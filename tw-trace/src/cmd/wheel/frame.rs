@@ -16,8 +16,9 @@ use crate::{
 
 /// A burst that has been still for this long is over: the softirq does not pause.
 const STILL_NS: u64 = 100_000_000;
-/// What a bucket holds this long after it was due is not there any more: its end was not seen.
-const OVERDUE_NS: u64 = 30_000_000_000;
+/// What a bucket holds this long after it was due is not there any more: its end was not seen. If it does fire later, it
+/// is no longer counted as lost.
+const OVERDUE_NS: u64 = 3_000_000_000;
 
 /// How to read jiffies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -43,6 +43,8 @@ pub struct System {
     pub kprobe_events: bool,
     /// Whether functions may be traced at all.
     pub function_tracing: Told<bool>,
+    /// `kernel.init_private`, of some vendors' kernels: no tracing program runs while process 1 is on a CPU.
+    pub init_private: bool,
 }
 
 impl System {
@@ -59,6 +61,8 @@ impl System {
                     .into_iter()
                     .chain(std::iter::once_with(tracefs::filter_functions)),
             ),
+            init_private: fs::read_to_string("/proc/sys/kernel/init_private")
+                .is_ok_and(|is| is.trim() == "1"),
         }
     }
 }

@@ -14,6 +14,7 @@ pub(crate) fn system() -> System {
         lockdown: Ok("none".into()),
         kprobe_events: true,
         function_tracing: Err(Untold("tracefs: not permitted".into())),
+        init_private: false,
     }
 }
 

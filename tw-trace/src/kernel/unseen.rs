@@ -1,0 +1,101 @@
+//! Time-wait sockets that went without an event: still followed at the end of a run, and no longer the kernel's.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context as _, Result};
+use aya::maps::{HashMap, MapData, PerCpuArray, PerCpuHashMap, PerCpuValues};
+use nix::time::ClockId;
+use tw_trace_common::{
+    config::{Cell, FOUND, Phase, TimeWait},
+    counter::Counter,
+};
+
+use super::{
+    clock::now_ns,
+    load::Loaded,
+    plan::Plan,
+    snapshots::Snapshots,
+    tick::Tick,
+    totals::{LedgerValue, TimeWaitValue},
+};
+
+/// A look at the kernel's own list of time-wait sockets, which marked those that are followed.
+pub struct Check {
+    /// The jiffy at which it began.
+    began: u64,
+    /// Keys of the ledgers of the namespaces whose sockets were listed.
+    namespaces: BTreeSet<u64>,
+}
+
+impl Loaded {
+    /// Marks what is followed and still on the kernel's list; nothing, if nothing is followed. The programs go on.
+    pub fn check(&mut self, plan: &Plan, snapshots: &Snapshots, tick: Tick) -> Result<Option<Check>> {
+        if self.ledgers()?.values().all(|ledger| ledger.living() == 0) {
+            return Ok(None);
+        }
+        self.set_phase(Phase::Checking)?;
+        let now = now_ns(ClockId::CLOCK_MONOTONIC)?;
+        let began = now.wrapping_sub(self.cell(Cell::JiffyZeroNs)?) / tick.ns;
+        // Of a namespace that cannot be entered, nothing is known.
+        let listed =
+            snapshots.keyed().filter_map(|(key, netns)| self.seed(plan, netns).is_ok().then_some(key));
+        Ok(Some(Check { began, namespaces: listed.collect() }))
+    }
+
+    /// Once everything is detached: books as missed what the check did not find though its timer was due by then.
+    pub fn book_unseen(&mut self, check: &Check) -> Result<()> {
+        let map = self.ebpf.map_mut("TIME_WAITS").context("the eBPF object has no map TIME_WAITS")?;
+        let mut map = HashMap::<&mut MapData, u64, TimeWaitValue>::try_from(map)?;
+        let gone = map
+            .iter()
+            .filter_map(|entry| match entry {
+                Ok((tw, known)) => check.is_gone(&known.0).then_some(Ok((tw, known.0.net))),
+                Err(error) => Some(Err(error)),
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut by_namespace = BTreeMap::<u64, u64>::new();
+        for (tw, net) in &gone {
+            map.remove(tw)?;
+            *by_namespace.entry(*net).or_default() += 1;
+        }
+        by_namespace.into_iter().try_for_each(|(net, count)| self.book_missed(net, count))
+    }
+
+    /// Adds to what the first CPU counted: nobody else writes any more.
+    fn book_missed(&mut self, net: u64, count: u64) -> Result<()> {
+        let ledgers = self.ebpf.map_mut("LEDGERS").context("the eBPF object has no map LEDGERS")?;
+        let mut ledgers = PerCpuHashMap::<&mut MapData, u64, LedgerValue>::try_from(ledgers)?;
+        let mut cpus: Vec<_> = ledgers.get(&net, 0)?.to_vec();
+        cpus.first_mut().context("a map without CPUs")?.0.missed += count;
+        ledgers.insert(net, PerCpuValues::try_from(cpus)?, 0)?;
+        let counters = self.ebpf.map_mut("COUNTERS").context("the eBPF object has no map COUNTERS")?;
+        let mut counters = PerCpuArray::<&mut MapData, u64>::try_from(counters)?;
+        let missed = Counter::ExitMissed as u32;
+        let mut cpus = counters.get(&missed, 0)?.to_vec();
+        *cpus.first_mut().context("a map without CPUs")? += count;
+        Ok(counters.set(missed, PerCpuValues::try_from(cpus)?, 0)?)
+    }
+}
+
+impl Check {
+    /// Followed and due when the check began, and not found: its end was not seen. One that is not due yet may have
+    /// been on its way onto the list.
+    fn is_gone(&self, known: &TimeWait) -> bool {
+        known.flags & FOUND == 0 && known.armed_expires < self.began && self.namespaces.contains(&known.net)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gone_is_what_was_due_and_is_not_on_the_list() {
+        let check = Check { began: 1000, namespaces: [7].into() };
+        let gone = TimeWait { net: 7, armed_expires: 999, ..TimeWait::default() };
+        assert!(check.is_gone(&gone));
+        assert!(!check.is_gone(&TimeWait { flags: FOUND, ..gone }));
+        assert!(!check.is_gone(&TimeWait { armed_expires: 1000, ..gone }));
+        assert!(!check.is_gone(&TimeWait { net: 8, ..gone }));
+    }
+}
