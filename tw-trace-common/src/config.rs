@@ -2,6 +2,7 @@
 
 use core::mem::size_of;
 
+#[cfg(doc)]
 use crate::event::Owner;
 
 /// How a frame of the kernel stack at an early end is read. The number is the index into the `CALLERS` global.
@@ -215,30 +216,41 @@ pub mod filter_bits {
     pub const CONN: u32 = NETNS | LOCAL | REMOTE | PORT | FAMILY;
 }
 
-/// A living time-wait socket as the kernel side follows it: the value of the `TIME_WAITS` map.
+/// A living time-wait socket as the kernel side follows it: the value of the `TIME_WAITS` map. There may be a million
+/// of them, and each is cold memory by the time its socket ends: with the map's own part it fills two cache lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct TimeWait {
-    pub cookie: u64,
     /// Start of the mini-socket; zero for a seeded one.
     pub began_ns: u64,
     /// Start of TIME_WAIT proper; zero while in FIN_WAIT2, and where unknown.
     pub entered_ns: u64,
     /// The last arming; zero where unknown.
     pub armed_ns: u64,
-    /// `timer_list.expires` as that arming left it.
-    pub armed_expires: u64,
-    /// Cookie of the network namespace (or its inode): the key of its ledger.
-    pub net: u64,
-    pub owner: Owner,
+    /// Of the owner: cgroup, name and process as in [`Owner`].
+    pub cgroup: u64,
+    pub comm: [u64; 2],
+    pub pid: u32,
+    /// The low half of `timer_list.expires` as that arming left it.
+    pub armed_expires: u32,
     pub timeout_jiffies: u32,
-    pub rearms: u32,
-    pub netns: u32,
+    /// The key of its namespace's ledger.
+    pub net: u32,
+    /// Made of the ends of the connection: whose entry it is, should the address be another socket's by now.
+    pub ends: u32,
+    /// At most 65,535.
+    pub rearms: u16,
     pub substate: u8,
     /// Bits of `exit_flags`, and [`FOUND`].
     pub flags: u8,
-    /// Some bits made of the ends of the connection: whose entry it is where there are no cookies.
-    pub ends: u16,
+}
+
+impl TimeWait {
+    /// `timer_list.expires` of the last arming, from one that is less than 2^31 jiffies away from it.
+    pub const fn full_expires(&self, near: u64) -> u64 {
+        let ahead = self.armed_expires.wrapping_sub(near as u32).cast_signed();
+        near.wrapping_add_signed(ahead as i64)
+    }
 }
 
 /// A bit of [`TimeWait::flags`]: when the run was about to end, the kernel still had the socket.
@@ -312,6 +324,21 @@ const _: () = {
     assert!(size_of::<Endpoint>() == 40);
     assert!(size_of::<Filter>() == 8 + 16 + 80 + 8 + 8 + 8 + 8);
     assert!(size_of::<Config>() == 16 + size_of::<Filter>() + 16);
-    assert!(size_of::<TimeWait>() == 6 * 8 + 32 + 4 * 4);
+    assert!(size_of::<TimeWait>() == 72);
     assert!(size_of::<Ledger>() == 16 * 8);
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_an_expiry_and_one_near_it_make_the_whole() {
+        for expires in [5, u64::from(u32::MAX) - 1, u64::from(u32::MAX) + 2, 7 << 32] {
+            let known = TimeWait { armed_expires: expires as u32, ..TimeWait::default() };
+            for near in [expires, expires + 15_000, expires.saturating_sub(15_000)] {
+                assert_eq!(known.full_expires(near), expires);
+            }
+        }
+    }
+}

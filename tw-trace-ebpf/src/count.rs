@@ -16,14 +16,16 @@ pub(crate) fn count(counter: Counter) {
     }
 }
 
-/// Books a change in the ledger of a network namespace, named by its key and inode; under key 0 when there are
-/// too many of them.
+/// Books a change in the ledger of a network namespace, named by its key; under key 0 when there are too many of them.
+/// The inode is written down where it is known, else zero.
 #[inline(always)]
 pub(crate) fn book(net: u64, inode: u32, change: impl FnOnce(&mut Ledger)) {
     let change = |ledger: *mut Ledger| {
         // SAFETY: as in `count`.
         let ledger = unsafe { &mut *ledger };
-        ledger.inode = u64::from(inode);
+        if inode != 0 {
+            ledger.inode = u64::from(inode);
+        }
         change(ledger);
     };
     if let Some(ledger) = LEDGERS.get_ptr_mut(net) {

@@ -49,7 +49,7 @@ pub(crate) fn record(scratch: &mut Scratch, value: u64) {
 
 #[inline(always)]
 fn key(scratch: &Scratch) -> Key {
-    let (owner, conn) = (&scratch.time_wait.owner, &scratch.conn);
+    let (owner, conn) = (&scratch.owner, &scratch.conn);
     let halves = |bytes: [u8; 16]| {
         // SAFETY: sixteen bytes are two words.
         unsafe { core::mem::transmute::<[u8; 16], [u64; 2]>(bytes) }

@@ -55,7 +55,8 @@ pub(crate) struct Allocation {
 #[map]
 pub(crate) static TIME_WAITS: HashMap<u64, TimeWait> = HashMap::with_max_entries(1 << 16, 0);
 
-/// The socket ledger of each network namespace, by cookie (by inode where the kernel has no cookies).
+/// The socket ledger of each network namespace, by the low half of its cookie: they are handed out one after the
+/// other. By inode where the kernel has no cookies.
 #[map]
 pub(crate) static LEDGERS: PerCpuHashMap<u64, Ledger> = PerCpuHashMap::with_max_entries(1024, 0);
 
@@ -161,9 +162,11 @@ pub(crate) struct Scratch {
     /// A copy of the beginning of a `struct sock_common`.
     pub(crate) common: Common,
     pub(crate) conn: Conn,
-    /// Cookie of the network namespace, or its inode where the kernel has no cookies.
+    /// The network namespace: the low half of its cookie, or its inode where the kernel has no cookies.
     pub(crate) net: u64,
     pub(crate) time_wait: TimeWait,
+    /// Who closed it.
+    pub(crate) owner: Owner,
     pub(crate) frames: [u64; STACK_FRAMES],
     /// A socket's, as a number.
     pub(crate) address: u64,

@@ -107,7 +107,8 @@ pub(crate) fn read_conn<M: Memory>(sk: u64, scratch: &mut Scratch) -> bool {
     scratch.net = if offset!(net_cookie) == ABSENT as usize {
         u64::from(conn.netns)
     } else {
-        M::read(net, offset!(net_cookie))
+        // The low half: see LEDGERS. All machines that are supported keep it first.
+        u64::from(M::read::<u32>(net, offset!(net_cookie)))
     };
     match conn.family {
         AF_INET => {

@@ -48,6 +48,9 @@ pub(crate) struct BenchArgs {
     /// Offer no more connections a second than this
     #[arg(long)]
     per_second: Option<u32>,
+    /// So many sockets are in TIME_WAIT before each tracer starts
+    #[arg(long, value_name = "SOCKETS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=1_500_000))]
+    standing: u32,
     /// Only what has this in its name
     #[arg(long, value_name = "NAME")]
     view: Vec<String>,
@@ -59,7 +62,7 @@ pub(crate) struct BenchArgs {
     no_peers: bool,
     /// Count instructions instead, in a guest of this kernel line whose clock counts them [default: 6.12]
     #[arg(long, value_name = "KERNEL", num_args = 0..=1, default_missing_value = instructions::LINE)]
-    #[arg(conflicts_with_all = ["rounds", "connections", "pairs", "per_second", "peers", "no_peers"])]
+    #[arg(conflicts_with_all = ["rounds", "connections", "pairs", "per_second", "standing", "peers", "no_peers"])]
     instructions: Option<String>,
     /// Keep these counts as what `cargo xtask test` compares with
     #[arg(long, requires = "instructions", conflicts_with = "view")]
@@ -127,6 +130,7 @@ impl BenchArgs {
             connections: self.connections,
             pairs: self.pairs.unwrap_or_else(cpus),
             per_second: self.per_second,
+            standing: self.standing,
         };
         let (subjects, missing) = self.subjects(&offer)?;
         missing.iter().for_each(|sentence| println!("bench: {sentence}"));

@@ -126,6 +126,9 @@ fn conclude(tally: &Tally, checks: &[Check], start: Instant) -> ExitCode {
     for skip in tally.skips() {
         println!("SKIPPED      {skip}");
     }
+    for repeat in tally.repeats() {
+        println!("REPEATED     {repeat}");
+    }
     for failure in tally.failures() {
         println!("FAILED       {failure}");
     }

@@ -26,9 +26,9 @@ pub(crate) fn is_estimated(known: &TimeWait) -> bool {
 
 impl Dated {
     #[inline(always)]
-    pub(crate) fn of(known: &TimeWait, seeded: bool, now: u64) -> Self {
-        if seeded {
-            return Self::of_seeded(known, now);
+    pub(crate) fn of(known: &TimeWait, expires: u64, now: u64) -> Self {
+        if known.flags & exit_flags::SEEDED != 0 {
+            return Self::of_seeded(known, expires, now);
         }
         let in_fin_wait2 = known.substate == FIN_WAIT2;
         let (duration_ns, fin_wait2_ns) = if in_fin_wait2 {
@@ -44,7 +44,7 @@ impl Dated {
 
     /// The start of a seeded socket is worked out from `expires` and the TIME_WAIT length learned since.
     #[inline(always)]
-    fn of_seeded(known: &TimeWait, now: u64) -> Self {
+    fn of_seeded(known: &TimeWait, expires: u64, now: u64) -> Self {
         if known.armed_ns != 0 {
             // Restarted since: the last arming was seen, the first was not.
             let since_arming_ns = now.saturating_sub(known.armed_ns);
@@ -63,7 +63,7 @@ impl Dated {
             let duration_ns = if known.substate == FIN_WAIT2 { 0 } else { NONE_NS };
             return Self { duration_ns, fin_wait2_ns: NONE_NS, since_arming_ns: NONE_NS, timeout_jiffies: 0 };
         }
-        let since = now.saturating_sub(globals::jiffy_ns(known.armed_expires - timeout));
+        let since = now.saturating_sub(globals::jiffy_ns(known.full_expires(expires) - timeout));
         Self { duration_ns: since, fin_wait2_ns: NONE_NS, since_arming_ns: since, timeout_jiffies: timeout }
     }
 }

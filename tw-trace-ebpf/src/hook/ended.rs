@@ -2,7 +2,7 @@
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use tw_trace_common::{
-    event::{Kind, NONE_NS, TwExit, exit_flags},
+    event::{Kind, NONE_NS, TwExit},
     state::{Entered, ExitReason},
 };
 
@@ -33,8 +33,9 @@ pub(crate) fn ended<M: Memory>(tw: u64, timer: u64, reason: ExitReason, baseclk:
     words::copy(&mut scratch.time_wait, unsafe { &*found });
     let _ = TIME_WAITS.remove(tw);
     let known = &mut scratch.time_wait;
-    hidden::find(known, sock::expires::<M>(timer), sock::substate(tw));
-    book(known.net, known.netns, |ledger| {
+    let expires = sock::expires::<M>(timer);
+    hidden::find(known, expires, sock::substate(tw));
+    book(known.net.into(), 0, |ledger| {
         if let Some(exited) = ledger.exited.get_mut(reason as usize) {
             *exited += 1;
         }
@@ -44,7 +45,7 @@ pub(crate) fn ended<M: Memory>(tw: u64, timer: u64, reason: ExitReason, baseclk:
         && filter::reason_matches(reason as u8)
         && (!needs_conn() || sock::read_conn::<Probed>(tw, scratch))
     {
-        told::<M>(scratch, timer, reason, baseclk);
+        told::<M>(scratch, timer, expires, reason, baseclk);
     }
 }
 
@@ -56,11 +57,17 @@ fn needs_conn() -> bool {
 
 /// The end is one of those asked for.
 #[inline(always)]
-fn told<M: Memory>(scratch: &mut Scratch, timer: u64, reason: ExitReason, baseclk: Option<u64>) {
+fn told<M: Memory>(
+    scratch: &mut Scratch,
+    timer: u64,
+    expires: u64,
+    reason: ExitReason,
+    baseclk: Option<u64>,
+) {
     // SAFETY: takes no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
-    let known = &scratch.time_wait;
-    let dated = Dated::of(known, known.flags & exit_flags::SEEDED != 0, now);
+    let dated = Dated::of(&scratch.time_wait, expires, now);
+    words::give_owner(&scratch.time_wait, &mut scratch.owner);
     let lateness_ns = match baseclk {
         Some(due) => now.saturating_sub(globals::jiffy_ns(due)),
         None => NONE_NS,
@@ -87,14 +94,14 @@ fn report_exit<M: Memory>(
         wheel.bucket = due;
     }
     let estimated = dated::is_estimated(known);
-    emit::emit(Kind::TwExit, now, &scratch.conn, &known.owner, |record: &mut TwExit| {
+    emit::emit(Kind::TwExit, now, &scratch.conn, &scratch.owner, |record: &mut TwExit| {
         record.wheel = wheel;
         record.duration_ns = dated.duration_ns;
         record.fin_wait2_ns = dated.fin_wait2_ns;
         record.since_arming_ns = dated.since_arming_ns;
         record.lateness_ns = lateness_ns;
         record.timeout_jiffies = dated.timeout_jiffies;
-        record.rearms = known.rearms;
+        record.rearms = known.rearms.into();
         record.reason = reason as u8;
         record.substate = known.substate;
         record.entered = if estimated { Entered::Estimated } else { Entered::Exact } as u8;

@@ -26,7 +26,7 @@ pub(crate) fn restarting<M: Memory>(tw: u64, timer: u64) {
         let known = unsafe { &mut *known };
         let expires = sock::expires::<M>(timer);
         // The substate alone says nothing: a FIN sets it before it restarts the timer.
-        if expires != known.armed_expires {
+        if expires as u32 != known.armed_expires {
             find(known, expires, sock::substate(tw));
         }
     }
@@ -37,18 +37,18 @@ pub(crate) fn restarting<M: Memory>(tw: u64, timer: u64) {
 #[inline(always)]
 pub(crate) fn find(known: &mut TimeWait, expires: u64, substate: u8) {
     // A FIN within the jiffy of the arming changes the substate alone.
-    if expires == known.armed_expires && substate == known.substate {
+    if expires as u32 == known.armed_expires && substate == known.substate {
         return;
     }
     count(Counter::HiddenRearm);
-    book(known.net, known.netns, |ledger| ledger.rearms += 1);
+    book(known.net.into(), 0, |ledger| ledger.rearms += 1);
     let flipped = known.substate == FIN_WAIT2 && substate == TIME_WAIT;
     known.flags |= exit_flags::HIDDEN_REARM | if flipped { exit_flags::HIDDEN_FLIP } else { 0 };
-    known.rearms += 1;
+    known.rearms = known.rearms.saturating_add(1);
     let len = cell(Cell::TimewaitLen) as u32;
     if known.entered_ns == 0 && known.substate == TIME_WAIT && len != 0 {
         // Seeded: what the timer says of its first arming is about to be forgotten.
-        known.entered_ns = globals::jiffy_ns(known.armed_expires - u64::from(len));
+        known.entered_ns = globals::jiffy_ns(known.full_expires(expires) - u64::from(len));
     }
     let timeout = if substate == TIME_WAIT { len } else { known.timeout_jiffies };
     known.armed_ns =
@@ -57,6 +57,6 @@ pub(crate) fn find(known: &mut TimeWait, expires: u64, substate: u8) {
         known.entered_ns = known.armed_ns;
     }
     known.timeout_jiffies = timeout;
-    known.armed_expires = expires;
+    known.armed_expires = expires as u32;
     known.substate = substate;
 }

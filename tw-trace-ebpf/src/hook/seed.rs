@@ -45,22 +45,22 @@ fn seeded(tw: u64) {
     if !filter::conn_matches(scratch) || !filter::owner_matches(&NOBODY) {
         return;
     }
-    let ends = ends::key(scratch) as u16;
+    let ends = ends::key(scratch) as u32;
     let (conn, entry) = (&scratch.conn, &mut scratch.time_wait);
     *entry = TimeWait {
-        cookie: conn.cookie,
-        net: scratch.net,
         began_ns: 0,
         entered_ns: 0,
         armed_ns: 0,
-        armed_expires: sock::expires::<Probed>(timer),
-        owner: NOBODY,
+        cgroup: 0,
+        comm: [0; 2],
+        pid: 0,
+        armed_expires: sock::expires::<Probed>(timer) as u32,
         timeout_jiffies: 0,
+        net: scratch.net as u32,
+        ends,
         rearms: 0,
-        netns: conn.netns,
         substate: sock::substate(tw),
         flags: exit_flags::SEEDED,
-        ends,
     };
     let entry: &TimeWait = entry;
     match TIME_WAITS.insert(tw, entry, u64::from(BPF_NOEXIST)) {

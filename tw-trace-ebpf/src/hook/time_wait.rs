@@ -66,19 +66,13 @@ fn timeout(left: u64, substate: u8) -> u64 {
     left
 }
 
-/// Whether an entry is that of the socket in the scratch, and not of one whose end was missed. A cookie may have
-/// been given to a socket in between (ss asks for it), so only two of them tell sockets apart.
+/// Whether an entry is that of the socket in the scratch, and not of one whose end was missed.
 #[inline(always)]
 fn is_same(known: &TimeWait, scratch: &Scratch, start: Start) -> bool {
     if globals::functions() && start == Start::First {
         return false;
     }
-    let cookie = scratch.conn.cookie;
-    if known.cookie != 0 && cookie != 0 {
-        known.cookie == cookie
-    } else {
-        known.ends == ends::key(scratch) as u16
-    }
+    known.ends == ends::key(scratch) as u32
 }
 
 /// Whether a timer is armed for the first time.
@@ -108,48 +102,43 @@ struct Arming {
 
 #[inline(always)]
 fn entered(tw: u64, scratch: &mut Scratch, arming: &Arming) {
-    let cookie = scratch.conn.cookie;
     owner(scratch);
-    if !filter::conn_matches(scratch) || !filter::owner_matches(&scratch.time_wait.owner) {
+    if !filter::conn_matches(scratch) || !filter::owner_matches(&scratch.owner) {
         forget(tw);
         return;
     }
-    let ends = ends::key(scratch) as u16;
+    let ends = ends::key(scratch) as u32;
+    words::keep_owner(&mut scratch.time_wait, &scratch.owner);
     let entry = &mut scratch.time_wait;
-    entry.cookie = cookie;
-    entry.net = scratch.net;
+    entry.net = scratch.net as u32;
     entry.began_ns = arming.now;
     entry.entered_ns = if arming.substate == TIME_WAIT { arming.now } else { 0 };
     entry.armed_ns = arming.now;
-    entry.armed_expires = arming.wheel.expires;
+    entry.armed_expires = arming.wheel.expires as u32;
     entry.timeout_jiffies = arming.timeout;
     entry.rearms = 0;
-    entry.netns = scratch.conn.netns;
     entry.substate = arming.substate;
     entry.flags = 0;
     entry.ends = ends;
-    // By reference: a copy would not fit on the stack.
-    let scratch: &Scratch = scratch;
-    let entry = &scratch.time_wait;
-    let tracked = match TIME_WAITS.insert(tw, entry, BPF_NOEXIST.into()) {
+    let tracked = match TIME_WAITS.insert(tw, &scratch.time_wait, BPF_NOEXIST.into()) {
         // Not the first arming, but no stack told so.
         Err(EEXIST) if restarted(tw, scratch, arming, Start::First) => return,
         // Of a socket before it at this address.
         Err(EEXIST) => {
             forget(tw);
-            TIME_WAITS.insert(tw, entry, 0)
+            TIME_WAITS.insert(tw, &scratch.time_wait, 0)
         }
         result => result,
     }
     .is_ok();
-    book(entry.net, entry.netns, |ledger| {
+    book(scratch.net, scratch.conn.netns, |ledger| {
         ledger.entered += 1;
         ledger.untracked += u64::from(!tracked);
     });
     if !tracked {
         count(Counter::TwMapFull);
     }
-    report_enter(&scratch.conn, &scratch.time_wait.owner, arming);
+    report_enter(&scratch.conn, &scratch.owner, arming);
 }
 
 /// Lets go of a socket that was at this address and whose end was not seen.
@@ -159,7 +148,7 @@ fn forget(tw: u64) {
         // SAFETY: a map value; the socket it was about is gone.
         let known = unsafe { &*known };
         count(Counter::ExitMissed);
-        book(known.net, known.netns, |ledger| ledger.missed += 1);
+        book(known.net.into(), 0, |ledger| ledger.missed += 1);
         let _ = TIME_WAITS.remove(tw);
     }
 }
@@ -168,31 +157,31 @@ fn forget(tw: u64) {
 #[inline(always)]
 fn owner(scratch: &mut Scratch) {
     if !globals::owners() {
-        words::zero(&mut scratch.time_wait.owner);
+        words::zero(&mut scratch.owner);
         return;
     }
     if globals::keyless() {
         let closer = ends::key(scratch);
         let Some(owner) = CLOSERS.get_ptr(closer) else {
-            words::zero(&mut scratch.time_wait.owner);
+            words::zero(&mut scratch.owner);
             return;
         };
         // SAFETY: a map value; it is only written again when the connection is made anew.
-        words::copy(&mut scratch.time_wait.owner, unsafe { &*owner });
+        words::copy(&mut scratch.owner, unsafe { &*owner });
         let _ = CLOSERS.remove(closer);
         return;
     }
     let cookie = scratch.conn.cookie;
     match sockets::find(cookie) {
         // SAFETY: the full socket is locked by who turns it into a time-wait socket.
-        Some(socket) if cookie != 0 => words::copy(&mut scratch.time_wait.owner, unsafe { &(*socket).owner }),
-        _ => words::zero(&mut scratch.time_wait.owner),
+        Some(socket) if cookie != 0 => words::copy(&mut scratch.owner, unsafe { &(*socket).owner }),
+        _ => words::zero(&mut scratch.owner),
     }
 }
 
 /// False if the socket is not being followed.
 #[inline(always)]
-fn restarted(tw: u64, scratch: &Scratch, arming: &Arming, start: Start) -> bool {
+fn restarted(tw: u64, scratch: &mut Scratch, arming: &Arming, start: Start) -> bool {
     let Some(known) = TIME_WAITS.get_ptr_mut(tw) else { return false };
     // SAFETY: one time-wait socket's timer is armed and ended under its bucket's or base's lock.
     let known = unsafe { &mut *known };
@@ -206,13 +195,14 @@ fn restarted(tw: u64, scratch: &Scratch, arming: &Arming, start: Start) -> bool 
         known.substate = TIME_WAIT;
     }
     known.armed_ns = arming.now;
-    known.armed_expires = arming.wheel.expires;
+    known.armed_expires = arming.wheel.expires as u32;
     known.timeout_jiffies = arming.timeout;
-    known.rearms += 1;
-    book(known.net, known.netns, |ledger| ledger.rearms += 1);
+    known.rearms = known.rearms.saturating_add(1);
+    book(known.net.into(), 0, |ledger| ledger.rearms += 1);
+    words::give_owner(known, &mut scratch.owner);
     if globals::streams(Kind::TwRearm) {
         let cause = if flipped { RearmCause::Fin as u8 } else { segment::cause(tw) };
-        emit::emit(Kind::TwRearm, arming.now, &scratch.conn, &known.owner, |record: &mut TwRearm| {
+        emit::emit(Kind::TwRearm, arming.now, &scratch.conn, &scratch.owner, |record: &mut TwRearm| {
             record.wheel = arming.wheel;
             record.elapsed_ns = elapsed_ns;
             record.timeout_jiffies = u64::from(arming.timeout);
@@ -222,7 +212,7 @@ fn restarted(tw: u64, scratch: &Scratch, arming: &Arming, start: Start) -> bool 
         });
     }
     if flipped {
-        report_enter(&scratch.conn, &known.owner, arming);
+        report_enter(&scratch.conn, &scratch.owner, arming);
     }
     true
 }

@@ -77,7 +77,8 @@ pub fn cookie() -> Option<u64> {
             &raw mut len,
         )
     };
-    (failed == 0).then_some(cookie)
+    // The low half, as the kernel side has it: cookies are handed out one after the other.
+    (failed == 0).then_some(cookie & u64::from(u32::MAX))
 }
 
 /// The namespaces found, by inode, and how many processes would not tell theirs.

@@ -8,7 +8,7 @@ use std::fs;
 use tw_trace_common::config::RINGS;
 
 /// Kernel memory of one entry: `struct htab_elem`, key, value, and its share of the buckets.
-const ENTRY_BYTES: u64 = 176;
+const ENTRY_BYTES: u64 = 144;
 /// This share of the memory goes to it at the most, where the limit of the namespaces is not known.
 const SHARE: u64 = 256;
 const LEAST: u64 = 1 << 16;

@@ -49,7 +49,7 @@ impl Loaded {
         let gone = map
             .iter()
             .filter_map(|entry| match entry {
-                Ok((tw, known)) => check.is_gone(&known.0).then_some(Ok((tw, known.0.net))),
+                Ok((tw, known)) => check.is_gone(&known.0).then_some(Ok((tw, u64::from(known.0.net)))),
                 Err(error) => Some(Err(error)),
             })
             .collect::<Result<Vec<_>, _>>()?;
@@ -81,7 +81,9 @@ impl Check {
     /// Followed and due when the check began, and not found: its end was not seen. One that is not due yet may have
     /// been on its way onto the list.
     fn is_gone(&self, known: &TimeWait) -> bool {
-        known.flags & FOUND == 0 && known.armed_expires < self.began && self.namespaces.contains(&known.net)
+        known.flags & FOUND == 0
+            && known.full_expires(self.began) < self.began
+            && self.namespaces.contains(&known.net.into())
     }
 }
 

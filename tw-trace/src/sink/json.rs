@@ -4,12 +4,12 @@ use std::io;
 
 use serde_json::Value;
 use tw_trace_common::event::{
-    AF_INET, Conn, Head, Kind, NONE_NS, Owner, State, TwEnter, TwExit, TwOverflow, TwRearm, Wheel, exit_flags,
+    Conn, Head, Kind, NONE_NS, Owner, State, TwEnter, TwExit, TwOverflow, TwRearm, Wheel, exit_flags,
 };
 use tw_trace_common::state::{Entered, ExitReason, RearmCause, Substate, TcpState};
 
-use super::fmt::{self, Address, Clock, push_str, push_u64};
-use super::{CgroupNames, Lines, Lost, Sink, json_ends, json_owner::OwnerKeys};
+use super::fmt::{self, Clock, push_str, push_u64};
+use super::{CgroupNames, Lines, Lost, Sink, json_conn::ConnKeys, json_ends};
 use crate::collector::expired_rounding_ns;
 use crate::decode::{Record, name};
 use crate::header::Header;
@@ -22,9 +22,7 @@ pub struct Json<W, N> {
     cgroups: N,
     header: Header,
     clock: Clock,
-    laddr: Address,
-    raddr: Address,
-    owner: OwnerKeys,
+    conn: ConnKeys,
 }
 
 /// The first line of every run's JSON.
@@ -51,9 +49,7 @@ impl<W: io::Write, N: CgroupNames> Json<W, N> {
             cgroups,
             header: Header::default(),
             clock: Clock::new(),
-            laddr: Address::default(),
-            raddr: Address::default(),
-            owner: OwnerKeys::default(),
+            conn: ConnKeys::default(),
         }
     }
 
@@ -94,21 +90,7 @@ impl<W: io::Write, N: CgroupNames> Json<W, N> {
     /// What every record has.
     fn common(&mut self, kind: Kind, head: &Head, conn: &Conn, owner: &Owner) {
         self.begin(kind.name(), head.mono_ns);
-        let line = &mut self.lines.buffer;
-        push_str(line, ",\"cookie\":");
-        push_known(line, conn.cookie, 0);
-        key(line, ",\"netns\":", conn.netns.into());
-        let ipv4 = conn.family == AF_INET;
-        push_str(
-            line,
-            if ipv4 { ",\"family\":\"ipv4\",\"laddr\":\"" } else { ",\"family\":\"ipv6\",\"laddr\":\"" },
-        );
-        self.laddr.push(line, conn.family, &conn.laddr);
-        key(line, "\",\"lport\":", conn.lport.into());
-        push_str(line, ",\"raddr\":\"");
-        self.raddr.push(line, conn.family, &conn.raddr);
-        key(line, "\",\"rport\":", conn.rport.into());
-        self.owner.push(line, owner, &mut self.cgroups);
+        self.conn.push(&mut self.lines.buffer, conn, owner, &mut self.cgroups);
     }
 
     fn wheel(&mut self, wheel: &Wheel, fired: Fired) {

@@ -4,6 +4,7 @@ pub mod fmt;
 pub mod histogram;
 pub mod json;
 pub mod json_buckets;
+mod json_conn;
 mod json_ends;
 mod json_owner;
 mod style;

@@ -37,6 +37,8 @@ pub struct Ring {
     mask: u64,
     /// Taken up to here; may be ahead of what is published.
     position: u64,
+    /// Behind the record that was last looked at.
+    end: u64,
     published: u64,
 }
 
@@ -62,6 +64,7 @@ impl Ring {
             page,
             mask: bytes as u64 - 1,
             position,
+            end: position,
             published: position,
         })
     }
@@ -70,6 +73,7 @@ impl Ring {
     pub fn peek(&mut self) -> Option<&[u8]> {
         loop {
             let next = self.next()?;
+            self.end = next.end;
             match next.payload {
                 // SAFETY: the kernel does not write there before the position behind it is published, which asks
                 // for this borrow to have ended.
@@ -79,10 +83,9 @@ impl Ring {
         }
     }
 
-    /// Passes over the record that [`Self::peek`] shows.
+    /// Passes over the record that [`Self::peek`] has just shown.
     pub fn advance(&mut self) {
-        let Some(next) = self.next() else { return };
-        self.position = next.end;
+        self.position = self.end;
         if self.position - self.published >= PUBLISH {
             self.publish();
         }

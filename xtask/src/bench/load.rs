@@ -17,6 +17,8 @@ pub(crate) struct Offer {
     /// Of client and server threads.
     pub(crate) pairs: u32,
     pub(crate) per_second: Option<u32>,
+    /// Sockets in TIME_WAIT before the tracer starts.
+    pub(crate) standing: u32,
 }
 
 /// What a load came to.
@@ -49,6 +51,7 @@ impl Generator {
         let mut command = Command::new(&offer.xtask);
         command.args(["traffic", "--new-netns", "--wait-for-stdin", "--hold", "600", "rate"]);
         command.args(["--connections", &offer.connections.to_string(), "--pairs", &offer.pairs.to_string()]);
+        command.args(["--standing", &offer.standing.to_string()]);
         if let Some(rate) = offer.per_second {
             command.args(["--per-second", &rate.to_string()]);
         }

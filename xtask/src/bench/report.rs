@@ -25,6 +25,7 @@ pub(super) fn json(results: &Results<'_>) -> Value {
         "connections": results.offer.connections,
         "pairs": results.offer.pairs,
         "per_second_offered": results.offer.per_second,
+        "standing": results.offer.standing,
         "missing": results.missing,
         "subjects": subjects.collect::<Vec<_>>(),
     })

@@ -28,12 +28,13 @@ pub(super) fn text(results: &Results<'_>) -> String {
     let untraced: Vec<_> =
         results.rounds.iter().flat_map(|round| &round.traced).map(|traced| traced.untraced[0]).collect();
     let mut out = format!(
-        "{} connections by {} pairs of threads, medians of {} rounds\n\
+        "{} connections by {} pairs of threads, {} sockets in TIME_WAIT before, medians of {} rounds\n\
          untraced: {:.0} connections/s; CPU by connection: {:.1} µs in the kernel, {:.1} µs in user space\n\
          other work on this machine before a load: {:.0}% of its CPU, at the most {:.0}%\n\n\
          {:24}  kept           +kernel  +user   +own  user   runs ns/run ready   peak steady  maps lost\n",
         results.offer.connections,
         results.offer.pairs,
+        results.offer.standing,
         results.rounds.len(),
         median(untraced.iter().map(|load| load.rate)),
         median(untraced.iter().map(|load| load.machine.kernel)),

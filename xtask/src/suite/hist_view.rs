@@ -12,7 +12,8 @@ pub(super) fn outcome(lines: &[Value], summary: &Value) -> Outcome {
     if summary["balanced"] != true {
         problems.push(format!("not balanced: {}", summary["unbalanced"]));
     }
-    if summary["lost"] != 0 {
+    let passed_over = only_recursion(summary);
+    if summary["lost"] != 0 && passed_over.is_none() {
         problems.push(format!("lost {}: {}", summary["lost"], summary["lost_by"]));
     }
     let told = told(lines);
@@ -22,7 +23,20 @@ pub(super) fn outcome(lines: &[Value], summary: &Value) -> Outcome {
     if lines.iter().any(|line| line["event"] != "hist") {
         problems.extend(differences(&told, &made_of(lines)));
     }
-    if problems.is_empty() { Outcome::Pass } else { Outcome::Fail(problems.join("\n")) }
+    match passed_over {
+        _ if !problems.is_empty() => Outcome::Fail(problems.join("\n")),
+        None => Outcome::Pass,
+        Some(events) => Outcome::Difference(format!(
+            "the kernel does not run a program inside itself: {events} events were not seen, and are counted as lost"
+        )),
+    }
+}
+
+/// How many events were lost, if all of them because a softirq came into the program that was to see them: an emulated
+/// CPU is slow enough for that to happen now and then.
+fn only_recursion(summary: &Value) -> Option<u64> {
+    let lost_by = summary["lost_by"].as_object()?;
+    lost_by.keys().all(|cause| cause == "recursion").then(|| lost_by.get("recursion")?.as_u64()).flatten()
 }
 
 #[cfg(test)]
@@ -41,6 +55,10 @@ mod tests {
         let is_passed = |lines: &[Value]| outcome(lines, &summary) == Outcome::Pass;
         assert!(is_passed(&[state(7), line.clone()]) && is_passed(std::slice::from_ref(&line)));
         assert!(!is_passed(&[state(8), line.clone()]) && !is_passed(&[state(7)]));
+        let nested = json!({"balanced": true, "lost": 2, "lost_by": {"recursion": 2}});
+        assert!(matches!(outcome(&[state(7), line.clone()], &nested), Outcome::Difference(_)));
+        let full = json!({"balanced": true, "lost": 3, "lost_by": {"recursion": 2, "tw_map_full": 1}});
+        assert!(matches!(outcome(&[state(7), line.clone()], &full), Outcome::Fail(_)));
         let unbalanced = json!({"balanced": false, "unbalanced": ["x"], "lost": 1, "lost_by": {}});
         assert!(matches!(outcome(&[line], &unbalanced), Outcome::Fail(_)));
     }

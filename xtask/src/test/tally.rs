@@ -2,12 +2,14 @@
 //!
 //! libtest knows no test that finds out while running that it cannot run here. Ours then print
 //! `tw-trace-skip: <test>: <reason>` and pass, which counts as skipped here. One that could only not do a part of its
-//! work prints `tw-trace-skip-part: <part>: <reason>`: it passed, and the part is skipped.
+//! work prints `tw-trace-skip-part: <part>: <reason>`: it passed, and the part is skipped. `tw-trace-repeat: <test>:
+//! <reason>` says that a test failed, and was tried once more.
 
 use std::collections::BTreeSet;
 
 const SKIP: &str = "tw-trace-skip: ";
 const SKIP_PART: &str = "tw-trace-skip-part: ";
+const REPEAT: &str = "tw-trace-repeat: ";
 
 #[derive(Default)]
 pub(crate) struct Tally {
@@ -20,6 +22,7 @@ pub(crate) struct Tally {
     skips: BTreeSet<String>,
     skips_of_parts: BTreeSet<String>,
     failures: Vec<String>,
+    repeats: Vec<String>,
 }
 
 impl Tally {
@@ -29,6 +32,8 @@ impl Tally {
             self.skips.insert(skip.trim_end().to_owned());
         } else if let Some(skip) = line.strip_prefix(SKIP_PART) {
             self.skips_of_parts.insert(skip.trim_end().to_owned());
+        } else if let Some(repeat) = line.strip_prefix(REPEAT) {
+            self.repeats.push(repeat.trim_end().to_owned());
         } else if let Some(counts) = line.strip_prefix("test result: ") {
             self.passed += count(counts, "passed");
             self.failed += count(counts, "failed");
@@ -91,6 +96,10 @@ impl Tally {
     pub(crate) fn failures(&self) -> &[String] {
         &self.failures
     }
+
+    pub(crate) fn repeats(&self) -> &[String] {
+        &self.repeats
+    }
 }
 
 /// The number before a word in `ok. 3 passed; 0 failed; 1 ignored; …`.
@@ -120,6 +129,16 @@ mod tests {
         }
         tally.ended(success);
         tally
+    }
+
+    #[test]
+    fn a_repetition_is_told_and_counts_as_nothing() {
+        let tally =
+            tally("tw-trace-repeat: a: it failed\ntest a ... ok\ntest result: ok. 1 passed; 0 failed", true);
+        assert_eq!(
+            (tally.passed(), tally.failed(), tally.repeats()),
+            (1, 0, &["a: it failed".to_owned()][..])
+        );
     }
 
     const TWO_PARTS: &str = "\

@@ -59,6 +59,9 @@ struct RateArgs {
     /// No more connections a second than this
     #[arg(long)]
     per_second: Option<u32>,
+    /// Make as many connections first, before anything is said: their sockets are in TIME_WAIT by then
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=1_500_000))]
+    standing: u32,
 }
 
 /// Does what the command line says.
@@ -75,6 +78,9 @@ pub fn run(args: &TrafficArgs) -> Result<()> {
         // within seconds and would be taken over.
         netns::sysctl("net/ipv4/tcp_tw_reuse", "0")?;
     }
+    if let (true, Work::Rate(rate)) = (args.new_netns, &args.work) {
+        stand(rate)?;
+    }
     println!("{}", json!({"pid": std::process::id(), "netns": netns}));
     if args.wait_for_stdin {
         let read = stdin().lock().read_line(&mut String::new())?;
@@ -85,17 +91,39 @@ pub fn run(args: &TrafficArgs) -> Result<()> {
     Ok(())
 }
 
+/// Makes the connections that are to be there already.
+fn stand(args: &RateArgs) -> Result<()> {
+    if args.standing == 0 {
+        return Ok(());
+    }
+    let load = Load { connections: args.standing, per_second: None, first: 0, ..args.load() };
+    let report = rate::run(&load)?;
+    ensure!(
+        report.living == u64::from(args.standing),
+        "{} of {} sockets are in TIME_WAIT: this machine makes them slower than they end",
+        report.living,
+        args.standing
+    );
+    Ok(())
+}
+
+impl RateArgs {
+    const fn load(&self) -> Load {
+        Load {
+            connections: self.connections,
+            pairs: self.pairs,
+            batch: self.batch,
+            per_second: self.per_second,
+            first: self.standing,
+        }
+    }
+}
+
 fn work(work: &Work) -> Result<()> {
     match work {
         Work::List => Ok(()),
         Work::Rate(args) => {
-            let load = Load {
-                connections: args.connections,
-                pairs: args.pairs,
-                batch: args.batch,
-                per_second: args.per_second,
-            };
-            println!("{}", rate::run(&load)?.to_json());
+            println!("{}", rate::run(&args.load())?.to_json());
             Ok(())
         }
         Work::Scenario { names, count } => {

@@ -38,6 +38,8 @@ pub struct Load {
     pub batch: u32,
     /// Connections a second over all pairs; none: as fast as it goes.
     pub per_second: Option<u32>,
+    /// Connections that were made before in this namespace: theirs are other addresses.
+    pub first: u32,
 }
 
 /// What was done.
@@ -94,6 +96,7 @@ pub fn run(load: &Load) -> Result<Report> {
 /// What the pairs have in common: each takes the next batch when it is done with one, so that a pair whose CPU
 /// has other work to do does not keep the whole waiting.
 struct Work {
+    first: u32,
     connections: u32,
     batch: u32,
     /// Between the starts of two batches of a pair; zero: none.
@@ -111,6 +114,8 @@ impl Work {
             .per_second
             .map_or(Duration::ZERO, |rate| Duration::from_secs(1) * batch * load.pairs / rate.max(1));
         Self {
+            // Addresses are not shared: the ports of one are used in turn.
+            first: load.first.next_multiple_of(PER_ADDRESS),
             connections: load.connections,
             batch,
             pause,
@@ -159,7 +164,7 @@ fn dial_all(pair: &Pair, work: &Work) -> Result<()> {
         thread::sleep(next.saturating_duration_since(Instant::now()));
         next += work.pause;
         for (number, behind) in batch.clone().zip((0..batch.len()).rev()) {
-            let stream = Stream::connect(destination(number), pair.port).context("connect")?;
+            let stream = Stream::connect(destination(work.first + number), pair.port).context("connect")?;
             // How many of the batch come after it: the server then knows its end.
             stream.send(behind as u8).context("sending the request")?;
             open.push(stream);
@@ -224,7 +229,7 @@ mod tests {
 
     #[test]
     fn batches_are_taken_to_the_last_connection() {
-        let work = Work::of(&Load { connections: 1001, pairs: 2, batch: 16, per_second: None });
+        let work = Work::of(&Load { connections: 1001, pairs: 2, batch: 16, per_second: None, first: 0 });
         let batches: Vec<_> = std::iter::from_fn(|| work.take()).collect();
         assert_eq!(batches.len(), 63);
         assert_eq!(batches.iter().map(ExactSizeIterator::len).sum::<usize>(), 1001);

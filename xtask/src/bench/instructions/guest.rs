@@ -35,6 +35,7 @@ pub(crate) fn run(args: &GuestArgs) -> Result<()> {
         connections: args.connections,
         pairs: 1,
         per_second: None,
+        standing: 0,
     };
     // The first ones pay for what a kernel does only once.
     for _ in 0..2 {

@@ -1,0 +1,95 @@
+//! The keys that say which connection a record is about and whose, kept as text: most records repeat them.
+
+use tw_trace_common::event::{AF_INET, Conn, Owner};
+
+use super::CgroupNames;
+use super::fmt::{Address, push_str, push_u64};
+use super::json::push_known;
+use super::json_owner::OwnerKeys;
+
+/// Connections whose text is kept; both ends of one have cookies that are close together.
+const PLACES: usize = 16;
+
+#[derive(Default)]
+pub(super) struct ConnKeys {
+    /// By the low bits of the cookie.
+    places: [Place; PLACES],
+    laddr: Address,
+    raddr: Address,
+    owner: OwnerKeys,
+}
+
+#[derive(Default)]
+struct Place {
+    conn: Conn,
+    owner: Owner,
+    /// Empty before the first.
+    text: Vec<u8>,
+}
+
+impl ConnKeys {
+    pub(super) fn push(
+        &mut self,
+        line: &mut Vec<u8>,
+        conn: &Conn,
+        owner: &Owner,
+        cgroups: &mut impl CgroupNames,
+    ) {
+        let Self { places, laddr, raddr, owner: owner_keys } = self;
+        let place = &mut places[conn.cookie as usize % PLACES];
+        if place.text.is_empty() || place.conn != *conn || place.owner != *owner {
+            (place.conn, place.owner) = (*conn, *owner);
+            let text = &mut place.text;
+            text.clear();
+            push_str(text, ",\"cookie\":");
+            push_known(text, conn.cookie, 0);
+            push_str(text, ",\"netns\":");
+            push_u64(text, conn.netns.into());
+            push_str(
+                text,
+                if conn.family == AF_INET { ",\"family\":\"ipv4\"" } else { ",\"family\":\"ipv6\"" },
+            );
+            push_str(text, ",\"laddr\":\"");
+            laddr.push(text, conn.family, &conn.laddr);
+            push_str(text, "\",\"lport\":");
+            push_u64(text, conn.lport.into());
+            push_str(text, ",\"raddr\":\"");
+            raddr.push(text, conn.family, &conn.raddr);
+            push_str(text, "\",\"rport\":");
+            push_u64(text, conn.rport.into());
+            owner_keys.push(text, owner, cgroups);
+        }
+        line.extend_from_slice(&place.text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Knows a path for each.
+    struct Paths(String);
+
+    impl CgroupNames for Paths {
+        fn path(&mut self, id: u64) -> Option<&str> {
+            self.0 = format!("/{id}");
+            Some(&self.0)
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_told_as_what_is_written() {
+        let mut kept = ConnKeys::default();
+        // Two that share a place, one that changes its port, one that gets an owner.
+        let conn = |cookie, lport| Conn { cookie, lport, netns: 1, family: AF_INET, ..Conn::default() };
+        let owner = |pid| Owner { pid, cgroup: pid.into(), ..Owner::default() };
+        let records =
+            [(conn(1, 5), owner(0)), (conn(17, 5), owner(0)), (conn(1, 6), owner(0)), (conn(1, 6), owner(7))];
+        for (conn, owner) in records.iter().chain(&records).flat_map(|record| [record, record]) {
+            let (mut told, mut written) = (Vec::new(), Vec::new());
+            kept.push(&mut told, conn, owner, &mut Paths(String::new()));
+            ConnKeys::default().push(&mut written, conn, owner, &mut Paths(String::new()));
+            assert_eq!(told, written);
+        }
+    }
+}
