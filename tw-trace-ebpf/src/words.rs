@@ -3,6 +3,8 @@
 
 use tw_trace_common::{config::TimeWait, event::Owner};
 
+use crate::globals;
+
 /// Copies a value that is made of whole, aligned words.
 #[inline(always)]
 pub(crate) fn copy<T: Copy>(to: &mut T, from: &T) {
@@ -18,9 +20,12 @@ pub(crate) fn copy<T: Copy>(to: &mut T, from: &T) {
     }
 }
 
-/// What a time-wait socket's entry keeps of its owner.
+/// What a time-wait socket's entry keeps of its owner: zeroes that are there already, where owners are not asked for.
 #[inline(always)]
 pub(crate) fn keep_owner(to: &mut TimeWait, from: &Owner) {
+    if !globals::owners() {
+        return;
+    }
     to.cgroup = from.cgroup;
     to.pid = from.pid;
     // SAFETY: sixteen bytes behind two words and two numbers, so aligned to words; volatile as in `copy`.
@@ -30,6 +35,9 @@ pub(crate) fn keep_owner(to: &mut TimeWait, from: &Owner) {
 /// The owner as records have it.
 #[inline(always)]
 pub(crate) fn give_owner(from: &TimeWait, to: &mut Owner) {
+    if !globals::owners() {
+        return;
+    }
     to.cgroup = from.cgroup;
     to.pid = from.pid;
     to.spare = 0;

@@ -157,7 +157,6 @@ fn forget(tw: u64) {
 #[inline(always)]
 fn owner(scratch: &mut Scratch) {
     if !globals::owners() {
-        words::zero(&mut scratch.owner);
         return;
     }
     if globals::keyless() {
