@@ -1,6 +1,6 @@
 //! Sockets that were in TIME_WAIT before the start: the TCP iterator, once per network namespace.
 
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 
 use anyhow::{Context as _, Result};
 use aya::programs::Iter;
@@ -30,6 +30,14 @@ fn walk(program: &mut Iter) -> Result<()> {
     let link = program.attach()?;
     let mut sockets = program.take_link(link)?.into_file()?;
     let mut nothing = [0u8; 4096];
-    while sockets.read(&mut nothing)? > 0 {}
-    Ok(())
+    loop {
+        match sockets.read(&mut nothing) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            // After a million sockets, the kernel wants to be asked again (MAX_ITER_OBJECTS in kernel/bpf/bpf_iter.c,
+            // 5.9 – 7.3).
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
 }

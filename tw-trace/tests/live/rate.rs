@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::harness::{live, loud, tw_trace};
+use crate::harness::{live, loud, tw_trace, unseen};
 use crate::traffic::Traffic;
 
 const CONNECTIONS: u32 = 300_000;
@@ -20,6 +20,8 @@ const CHANGES: u64 = 10;
 const LISTENER: u64 = 2;
 /// Noise of the machine is not to fail this; the figure that counts is printed.
 const FLOOR: f64 = 0.5;
+/// 60 s, and a slot of the wheel at any HZ.
+const UNTIL_ALL_EXPIRED: Duration = Duration::from_secs(66);
 
 /// One client thread, one server thread, one request under way at a time.
 #[test]
@@ -37,6 +39,31 @@ fn three_hundred_thousand_connections_with_both_cores_busy_lose_nothing() {
     });
 }
 
+/// As fast as they were made, they expire a minute later: two seconds' worth of connections of a CPU in one burst.
+#[test]
+fn half_a_million_expiries_in_bursts_are_all_told() {
+    live("half_a_million_expiries_in_bursts_are_all_told", || {
+        const MANY: u64 = 500_000;
+        let _loud = loud();
+        let mut traffic = Traffic::rate(MANY as u32, 2);
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        let tracer = to_file(traffic.netns, file.path(), &["--events", "tw_exit"]);
+        traffic.go(1);
+        sleep(UNTIL_ALL_EXPIRED);
+        stop(tracer);
+        let Counts { exit, summary, .. } = count(file.path());
+        unseen(summary["lost_by"]["exit_missed"].as_u64().unwrap_or(0));
+        assert_eq!(summary["lost"], 0, "{summary}");
+        assert_eq!(summary["balanced"], true, "{summary}");
+        assert_eq!(
+            (&summary["entered"], &summary["exited"]["expired"]),
+            (&MANY.into(), &MANY.into()),
+            "{summary}"
+        );
+        assert_eq!(exit, MANY, "tw_exit lines");
+    });
+}
+
 /// Untraced, traced, untraced: what changes with time falls on both alike. All namespaces are kept to the end,
 /// for what ending one costs is not to be measured either.
 fn everything_to_a_file(pairs: u32) {
@@ -44,10 +71,9 @@ fn everything_to_a_file(pairs: u32) {
     let [mut before, mut traced, mut after] = [(); 3].map(|()| Traffic::rate(CONNECTIONS, pairs));
     let before = before.go(1).remove(0);
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
-    let mut tracer = to_file(traced.netns, file.path());
+    let tracer = to_file(traced.netns, file.path(), &[]);
     let report = traced.go(1).remove(0);
-    kill(Pid::from_raw(tracer.id() as i32), Signal::SIGINT).expect("stopping tw-trace");
-    assert!(tracer.wait().expect("waiting for tw-trace").success());
+    stop(tracer);
     let after = after.go(1).remove(0);
     let kept = figures([&before, &after], &report);
     check(&count(file.path()), &report, pairs);
@@ -73,10 +99,16 @@ fn figures(untraced: [&Value; 2], traced: &Value) -> f64 {
     kept
 }
 
+fn stop(mut tracer: Child) {
+    kill(Pid::from_raw(tracer.id() as i32), Signal::SIGINT).expect("stopping tw-trace");
+    assert!(tracer.wait().expect("waiting for tw-trace").success());
+}
+
 /// Returns when the header is in the file: everything is attached.
-fn to_file(netns: u64, path: &std::path::Path) -> Child {
+fn to_file(netns: u64, path: &std::path::Path, more: &[&str]) -> Child {
     let mut child = Command::new(tw_trace())
         .args(["trace", "--json", "--netns", &netns.to_string()])
+        .args(more)
         .stdin(Stdio::null())
         .stdout(File::create(path).expect("creating the file"))
         .spawn()

@@ -18,6 +18,24 @@ pub(crate) struct Traffic {
 impl Traffic {
     /// `args` as of `cargo xtask traffic`; it waits for [`Traffic::go`].
     pub(crate) fn ready(args: &[&str]) -> Self {
+        let mut traffic = Self::start(args);
+        traffic.netns = traffic.line()["netns"].as_u64().expect("the namespace's inode");
+        traffic
+    }
+
+    /// `connections` to be made, and in TIME_WAIT already the sockets of `standing` others; none if the machine makes
+    /// them slower than they end.
+    pub(crate) fn standing(standing: u32, connections: u32) -> Option<Self> {
+        let (standing, connections) = (standing.to_string(), connections.to_string());
+        let mut traffic = Self::start(&["rate", "--standing", &standing, "--connections", &connections]);
+        let mut line = String::new();
+        traffic.stdout.read_line(&mut line).expect("reading from the traffic");
+        let told: Value = serde_json::from_str(&line).ok()?;
+        traffic.netns = told["netns"].as_u64().expect("the namespace's inode");
+        Some(traffic)
+    }
+
+    fn start(args: &[&str]) -> Self {
         let mut child = Command::new(xtask())
             .arg("traffic")
             .args(args)
@@ -28,9 +46,7 @@ impl Traffic {
             .expect("running xtask traffic");
         let stdin = child.stdin.take().expect("its standard input");
         let stdout = BufReader::new(child.stdout.take().expect("its standard output"));
-        let mut traffic = Self { stdin, stdout, netns: 0, pid: child.id(), child };
-        traffic.netns = traffic.line()["netns"].as_u64().expect("the namespace's inode");
-        traffic
+        Self { stdin, stdout, netns: 0, pid: child.id(), child }
     }
 
     /// Scenarios of `xtask::traffic::scenario`, `count` times each.
