@@ -236,8 +236,10 @@ pub struct TimeWait {
     pub timeout_jiffies: u32,
     /// The key of its namespace's ledger.
     pub net: u32,
-    /// Made of the ends of the connection: whose entry it is, should the address be another socket's by now.
-    pub ends: u32,
+    /// Whose entry it is, should the address be another socket's by now: something made of the ends of the connection,
+    /// and the low bits of the cookie, zero without one.
+    pub ends: u16,
+    pub cookie: u16,
     /// At most 65,535.
     pub rearms: u16,
     pub substate: u8,

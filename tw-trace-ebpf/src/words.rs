@@ -28,7 +28,7 @@ pub(crate) fn keep_owner(to: &mut TimeWait, from: &Owner) {
     }
     to.cgroup = from.cgroup;
     to.pid = from.pid;
-    // SAFETY: sixteen bytes behind two words and two numbers, so aligned to words; volatile as in `copy`.
+    // SAFETY: sixteen bytes behind a word and two numbers, so aligned to words; volatile as in `copy`.
     to.comm = unsafe { (&raw const from.comm).cast::<[u64; 2]>().read_volatile() };
 }
 

@@ -20,6 +20,8 @@ pub enum Warning {
     SeedIncomplete { why: String },
     /// The kernel refused a program that should have worked; with `-v`, all that its verifier said.
     Refused { what: String, whole_log: Option<String> },
+    /// Whether sockets went unseen could not be found out.
+    Unchecked { why: String },
     /// Timers left the wheel, and no event said so.
     TimersLost { count: u64 },
     /// Sockets that had had no room were looked for again.
@@ -41,7 +43,7 @@ impl Warning {
                 format!("the ends of {count} time-wait sockets cannot be told: their map was full")
             }
             Self::EndsUnseen { count } => {
-                format!("{count} time-wait sockets are gone, and the kernel ran no program when they ended")
+                format!("{count} time-wait sockets are gone, and no event told of their ends")
             }
             Self::NamespaceNotAuditable { inode, why } => {
                 format!("network namespace {inode} cannot be looked into: {why}")
@@ -52,6 +54,9 @@ impl Warning {
             Self::Refused { what, whole_log: None } => what.clone(),
             Self::Refused { what, whole_log: Some(log) } => {
                 format!("the verifier's whole log:\n{log}\n{what}")
+            }
+            Self::Unchecked { why } => {
+                format!("what is still followed could not be held against the kernel's list: {why}")
             }
             Self::TimersLost { count } => {
                 format!("{count} timers are gone from the wheel, and no event told when or why")
@@ -79,6 +84,7 @@ impl Warning {
             Self::Refused { .. } => {
                 "the next best stands in for it, and the header says what that cannot see"
             }
+            Self::Unchecked { .. } => "sockets that went unseen are among the living",
             Self::TimersLost { .. } => "they are in no burst, in no distribution and under no reason",
             Self::Reseeded { .. } => "they count as seeded, and their ends are told with an estimated start",
             Self::Unbalanced { .. } => "do not rely on the counts of this run",
@@ -100,7 +106,9 @@ impl Warning {
                 "see what the header says this kernel hides (blind_spots); if that does not explain it, please report it \
                  with the output of `tw-trace doctor`"
             }
-            Self::Unbalanced { .. } => "please report it with the output of `tw-trace doctor`",
+            Self::Unchecked { .. } | Self::Unbalanced { .. } => {
+                "please report it with the output of `tw-trace doctor`"
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use tw_trace_common::{
+    config::FOUND,
     event::{Kind, NONE_NS, TwExit},
     state::{Entered, ExitReason},
 };
@@ -105,6 +106,6 @@ fn report_exit<M: Memory>(
         record.reason = reason as u8;
         record.substate = known.substate;
         record.entered = if estimated { Entered::Estimated } else { Entered::Exact } as u8;
-        record.flags = known.flags;
+        record.flags = known.flags & !FOUND;
     });
 }

@@ -28,8 +28,8 @@ pub(crate) fn listed(tw: u64) {
 #[inline(always)]
 fn found(tw: u64) {
     if let Some(known) = TIME_WAITS.get_ptr_mut(tw) {
-        // SAFETY: a map value. A restart may change its flags meanwhile; then a bit of either is lost, which user space
-        // bears: it asks for the mark of sockets that are overdue, and those are not restarted.
+        // SAFETY: a map value. Should the socket end and the entry be used again meanwhile, another one gets a wrong bit:
+        // at the end of a run, when only sockets that are overdue are asked for the mark.
         unsafe { (*known).flags |= FOUND };
     }
 }
@@ -45,7 +45,7 @@ fn seeded(tw: u64) {
     if !filter::conn_matches(scratch) || !filter::owner_matches(&NOBODY) {
         return;
     }
-    let ends = ends::key(scratch) as u32;
+    let ends = ends::key(scratch) as u16;
     let (conn, entry) = (&scratch.conn, &mut scratch.time_wait);
     *entry = TimeWait {
         began_ns: 0,
@@ -58,6 +58,7 @@ fn seeded(tw: u64) {
         timeout_jiffies: 0,
         net: scratch.net as u32,
         ends,
+        cookie: conn.cookie as u16,
         rearms: 0,
         substate: sock::substate(tw),
         flags: exit_flags::SEEDED,

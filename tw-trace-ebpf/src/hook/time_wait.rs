@@ -66,13 +66,16 @@ fn timeout(left: u64, substate: u8) -> u64 {
     left
 }
 
-/// Whether an entry is that of the socket in the scratch, and not of one whose end was missed.
+/// Whether an entry is that of the socket in the scratch, and not of one whose end was missed. A cookie may have
+/// been given to a socket in between (ss asks for it), so only two of them tell sockets apart.
 #[inline(always)]
 fn is_same(known: &TimeWait, scratch: &Scratch, start: Start) -> bool {
     if globals::functions() && start == Start::First {
         return false;
     }
-    known.ends == ends::key(scratch) as u32
+    let cookie = scratch.conn.cookie as u16;
+    let is_other = known.cookie != 0 && cookie != 0 && known.cookie != cookie;
+    !is_other && known.ends == ends::key(scratch) as u16
 }
 
 /// Whether a timer is armed for the first time.
@@ -107,7 +110,7 @@ fn entered(tw: u64, scratch: &mut Scratch, arming: &Arming) {
         forget(tw);
         return;
     }
-    let ends = ends::key(scratch) as u32;
+    let ends = ends::key(scratch) as u16;
     words::keep_owner(&mut scratch.time_wait, &scratch.owner);
     let entry = &mut scratch.time_wait;
     entry.net = scratch.net as u32;
@@ -120,6 +123,7 @@ fn entered(tw: u64, scratch: &mut Scratch, arming: &Arming) {
     entry.substate = arming.substate;
     entry.flags = 0;
     entry.ends = ends;
+    entry.cookie = scratch.conn.cookie as u16;
     let tracked = match TIME_WAITS.insert(tw, &scratch.time_wait, BPF_NOEXIST.into()) {
         // Not the first arming, but no stack told so.
         Err(EEXIST) if restarted(tw, scratch, arming, Start::First) => return,

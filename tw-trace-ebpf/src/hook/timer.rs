@@ -35,7 +35,7 @@ pub(crate) fn cancelled<M: Memory>(ctx: *mut c_void, timer: u64) {
         TakenOff::ToRestart => hidden::restarting::<M>(tw, timer),
         TakenOff::Ended(reason) => ended::ended::<M>(tw, timer, reason, None),
         // If it is being fired or restarted, the next event says so; if it ends, its end is missed, and counted
-        // when its memory is used again.
+        // when its memory is used again or the run ends.
         TakenOff::Untold => count(Counter::StackMissing),
     }
 }

@@ -42,10 +42,9 @@ impl fmt::Display for Backend {
     }
 }
 
-/// Nothing to count it with when it happens, but time-wait sockets that are gone are found to be.
 const HIDDEN_BY_INIT: &str = "what happens while process 1 is on a CPU, in interrupts and softirqs too: this kernel \
     (kernel.init_private = 1) then runs no tracing program; whole bursts of expiries may go unseen, and are counted as \
-    lost (exit_missed)";
+    lost once they are found to be gone; state changes that go unseen are not counted";
 
 /// The programs that a view attaches on this kernel.
 #[derive(Debug)]

@@ -162,6 +162,13 @@ impl Readings {
     }
 }
 
+impl Readings {
+    /// Time-wait sockets by the kernel's own count, as far as it could be read.
+    pub fn living(&self) -> u64 {
+        self.0.values().filter_map(|reading| Some(reading.as_ref().ok()?.tw)).sum()
+    }
+}
+
 fn read(netns: &Netns) -> Reading {
     let counters =
         run_in(netns, Counters::read).and_then(|counters| counters).map_err(|error| format!("{error:#}"))?;

@@ -3,17 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result};
-use aya::maps::{HashMap, MapData, PerCpuArray, PerCpuHashMap, PerCpuValues};
+use aya::maps::{HashMap, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues};
 use nix::time::ClockId;
 use tw_trace_common::{
-    config::{Cell, FOUND, Phase, TimeWait},
+    config::{Cell, FOUND, Ledger, Phase, TimeWait},
     counter::Counter,
 };
 
 use super::{
     clock::now_ns,
     load::Loaded,
-    plan::Plan,
+    plan::{Plan, Serves},
     snapshots::Snapshots,
     tick::Tick,
     totals::{LedgerValue, TimeWaitValue},
@@ -28,9 +28,18 @@ pub struct Check {
 }
 
 impl Loaded {
-    /// Marks what is followed and still on the kernel's list; nothing, if nothing is followed. The programs go on.
-    pub fn check(&mut self, plan: &Plan, snapshots: &Snapshots, tick: Tick) -> Result<Option<Check>> {
-        if self.ledgers()?.values().all(|ledger| ledger.living() == 0) {
+    /// Marks what is followed and still on the kernel's list. Nothing, if no more is followed than the kernel has
+    /// (`living`, by its own count, where that is to be compared), or if this kernel cannot list it. The programs go on,
+    /// but what they tell waits meanwhile.
+    pub fn check(
+        &mut self,
+        plan: &Plan,
+        snapshots: &Snapshots,
+        living: Option<u64>,
+        tick: Tick,
+    ) -> Result<Option<Check>> {
+        let followed: u64 = self.ledgers()?.values().map(Ledger::living).sum();
+        if followed <= living.unwrap_or(0) || plan.program(Serves::Seeds).is_none() {
             return Ok(None);
         }
         self.set_phase(Phase::Checking)?;
@@ -65,7 +74,12 @@ impl Loaded {
     fn book_missed(&mut self, net: u64, count: u64) -> Result<()> {
         let ledgers = self.ebpf.map_mut("LEDGERS").context("the eBPF object has no map LEDGERS")?;
         let mut ledgers = PerCpuHashMap::<&mut MapData, u64, LedgerValue>::try_from(ledgers)?;
-        let mut cpus: Vec<_> = ledgers.get(&net, 0)?.to_vec();
+        // Without room for a ledger of its own, what is booked goes under zero.
+        let (net, cpus) = match ledgers.get(&net, 0) {
+            Err(MapError::KeyNotFound) => (0, ledgers.get(&0, 0)?),
+            cpus => (net, cpus?),
+        };
+        let mut cpus: Vec<_> = cpus.to_vec();
         cpus.first_mut().context("a map without CPUs")?.0.missed += count;
         ledgers.insert(net, PerCpuValues::try_from(cpus)?, 0)?;
         let counters = self.ebpf.map_mut("COUNTERS").context("the eBPF object has no map COUNTERS")?;

@@ -6,7 +6,7 @@ use serde_json::Value;
 use xtask::netns::in_netns_of;
 use xtask::traffic::scenario::{Scenario, find};
 
-use crate::harness::{live, quiet};
+use crate::harness::{live_with_timers, quiet};
 use crate::run::{Run, SHORT, Tracer, has_port};
 use crate::traffic::Traffic;
 
@@ -29,7 +29,7 @@ const ENDS: &[&str] = &[
 
 #[test]
 fn every_early_end_tells_its_reason() {
-    live("every_early_end_tells_its_reason", || {
+    live_with_timers("every_early_end_tells_its_reason", || {
         let _quiet = quiet();
         let run = traced(ENDS);
         for name in ENDS {
@@ -50,7 +50,7 @@ fn every_early_end_tells_its_reason() {
 /// A re-arm within one granule of the wheel fires no timer event; these come later than that.
 #[test]
 fn every_restart_of_the_clock_tells_its_cause() {
-    live("every_restart_of_the_clock_tells_its_cause", || {
+    live_with_timers("every_restart_of_the_clock_tells_its_cause", || {
         let _quiet = quiet();
         let names = ["rearm_late_segment", "rearm_ack", "rearm_paws"];
         let run = traced(&names);
@@ -70,7 +70,7 @@ fn every_restart_of_the_clock_tells_its_cause() {
 
 #[test]
 fn connections_without_room_for_time_wait_are_counted() {
-    live("connections_without_room_for_time_wait_are_counted", || {
+    live_with_timers("connections_without_room_for_time_wait_are_counted", || {
         let _quiet = quiet();
         let run = traced(&["overflow"]);
         assert_eq!(run.summary["overflow"], COUNT, "{}", run.summary);
@@ -81,7 +81,7 @@ fn connections_without_room_for_time_wait_are_counted() {
 /// The scenario `killed` sends what ss sends; this is ss itself.
 #[test]
 fn ss_kill_is_told_as_killed() {
-    live("ss_kill_is_told_as_killed", || {
+    live_with_timers("ss_kill_is_told_as_killed", || {
         if Command::new("ss").arg("-V").output().is_err() {
             eprintln!("tw-trace-skip: ss_kill_is_told_as_killed: no ss (package iproute2)");
             return;

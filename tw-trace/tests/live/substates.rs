@@ -3,7 +3,7 @@
 use serde_json::Value;
 use xtask::traffic::scenario::find;
 
-use crate::harness::{live, quiet};
+use crate::harness::{live_with_timers, quiet};
 use crate::run::{LONG, Run, Tracer, has_port, ns};
 use crate::traffic::Traffic;
 
@@ -22,7 +22,7 @@ const MS: u64 = 1_000_000;
 
 #[test]
 fn every_way_to_close_is_told_as_it_was() {
-    live("every_way_to_close_is_told_as_it_was", || {
+    live_with_timers("every_way_to_close_is_told_as_it_was", || {
         let _quiet = quiet();
         let mut traffic = Traffic::scenarios(NAMES, COUNT);
         let mut tracer = Tracer::of_netns(traffic.netns, &[]);

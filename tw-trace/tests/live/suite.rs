@@ -4,11 +4,11 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::harness::{live, quiet, tw_trace, unseen, xtask};
+use crate::harness::{live_with_timers, quiet, tw_trace, unseen, xtask};
 
 #[test]
 fn every_scenario_is_told_as_its_golden_has_it() {
-    live("every_scenario_is_told_as_its_golden_has_it", || {
+    live_with_timers("every_scenario_is_told_as_its_golden_has_it", || {
         let _quiet = quiet();
         // Its standard error is for people, and long: it is shown when something fails.
         let suite = Command::new(xtask())

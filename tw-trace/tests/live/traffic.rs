@@ -28,9 +28,10 @@ impl Traffic {
     pub(crate) fn standing(standing: u32, connections: u32) -> Option<Self> {
         let (standing, connections) = (standing.to_string(), connections.to_string());
         let mut traffic = Self::start(&["rate", "--standing", &standing, "--connections", &connections]);
-        let mut line = String::new();
-        traffic.stdout.read_line(&mut line).expect("reading from the traffic");
-        let told: Value = serde_json::from_str(&line).ok()?;
+        let told = traffic.line();
+        if told["too_slow"] == true {
+            return None;
+        }
         traffic.netns = told["netns"].as_u64().expect("the namespace's inode");
         Some(traffic)
     }

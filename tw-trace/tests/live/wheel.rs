@@ -21,6 +21,13 @@ fn read_down(tracer: &mut Tracer, ended: u64) {
             |event: &Value| event["exited"].as_object().map_or(0, |by| by.values().map(ns).sum::<u64>());
         events.last().is_some_and(|last| last["timers"] == 0) && events.iter().map(gone).sum::<u64>() >= ended
     });
+    settle(tracer);
+}
+
+/// Reads one more interval: a burst that fired right before the last one is not over there yet.
+fn settle(tracer: &mut Tracer) {
+    let seen = tracer.events.len();
+    tracer.read_until(SHORT, |events| events.len() > seen);
 }
 
 /// Exit code 0, balanced, each line as its schema has it, and the intervals sum up to the summary.
@@ -134,6 +141,7 @@ fn early_ends_are_counted_as_trace_tells_them() {
             seen_some |= events.last().is_some_and(|last| last["timers"] != 0);
             seen_some && empty
         });
+        settle(&mut wheel);
         let (wheel, trace) = (wheel.interrupt(), tracer.interrupt());
         assert_clean(&wheel);
         trace.assert_clean();
