@@ -124,13 +124,13 @@ fn entered(tw: u64, scratch: &mut Scratch, arming: &Arming) {
     entry.flags = 0;
     entry.ends = ends;
     entry.cookie = scratch.conn.cookie as u16;
-    let tracked = match TIME_WAITS.insert(tw, &scratch.time_wait, BPF_NOEXIST.into()) {
+    let tracked = match follow(tw, &scratch.time_wait, BPF_NOEXIST.into()) {
         // Not the first arming, but no stack told so.
         Err(EEXIST) if restarted(tw, scratch, arming, Start::First) => return,
         // Of a socket before it at this address.
         Err(EEXIST) => {
             forget(tw);
-            TIME_WAITS.insert(tw, &scratch.time_wait, 0)
+            follow(tw, &scratch.time_wait, 0)
         }
         result => result,
     }
@@ -143,6 +143,12 @@ fn entered(tw: u64, scratch: &mut Scratch, arming: &Arming) {
         count(Counter::TwMapFull);
     }
     report_enter(&scratch.conn, &scratch.owner, arming);
+}
+
+/// By reference: a copy would not fit on the stack.
+#[inline(always)]
+fn follow(tw: u64, entry: &TimeWait, flags: u64) -> Result<(), i32> {
+    TIME_WAITS.insert(tw, entry, flags)
 }
 
 /// Lets go of a socket that was at this address and whose end was not seen.
