@@ -2,9 +2,6 @@
 
 use core::mem::size_of;
 
-#[cfg(doc)]
-use crate::event::Owner;
-
 /// How a frame of the kernel stack at an early end is read. The number is the index into the `CALLERS` global.
 ///
 /// Ranges are of kernel text, from kallsyms; an absent symbol is the empty range.
@@ -216,131 +213,9 @@ pub mod filter_bits {
     pub const CONN: u32 = NETNS | LOCAL | REMOTE | PORT | FAMILY;
 }
 
-/// A living time-wait socket as the kernel side follows it: the value of the `TIME_WAITS` map. There may be a million
-/// of them, and each is cold memory by the time its socket ends: with the map's own part it fills two cache lines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct TimeWait {
-    /// Start of the mini-socket; zero for a seeded one.
-    pub began_ns: u64,
-    /// Start of TIME_WAIT proper; zero while in FIN_WAIT2, and where unknown.
-    pub entered_ns: u64,
-    /// The last arming; zero where unknown.
-    pub armed_ns: u64,
-    /// Of the owner: cgroup, name and process as in [`Owner`].
-    pub cgroup: u64,
-    pub comm: [u64; 2],
-    pub pid: u32,
-    /// The low half of `timer_list.expires` as that arming left it.
-    pub armed_expires: u32,
-    pub timeout_jiffies: u32,
-    /// The key of its namespace's ledger.
-    pub net: u32,
-    /// Whose entry it is, should the address be another socket's by now: something made of the ends of the connection,
-    /// and the low bits of the cookie, zero without one.
-    pub ends: u16,
-    pub cookie: u16,
-    /// At most 65,535.
-    pub rearms: u16,
-    pub substate: u8,
-    /// Bits of `exit_flags`, and [`FOUND`].
-    pub flags: u8,
-}
-
-impl TimeWait {
-    /// `timer_list.expires` of the last arming, from one that is less than 2^31 jiffies away from it.
-    pub const fn full_expires(&self, near: u64) -> u64 {
-        let ahead = self.armed_expires.wrapping_sub(near as u32).cast_signed();
-        near.wrapping_add_signed(ahead as i64)
-    }
-}
-
-/// A bit of [`TimeWait::flags`]: when the run was about to end, the kernel still had the socket.
-pub const FOUND: u8 = 1 << 7;
-
-/// The socket ledger of one network namespace, kept per CPU in the kernel:
-/// `seeded + entered = exited + live + lost`, where lost is `untracked + missed`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct Ledger {
-    /// Sockets that were in TIME_WAIT before the start.
-    pub seeded: u64,
-    pub entered: u64,
-    /// By `ExitReason`.
-    pub exited: [u64; 8],
-    /// Entered, but not followed: the map was full.
-    pub untracked: u64,
-    /// Followed, but the end was not seen.
-    pub missed: u64,
-    pub rearms: u64,
-    /// Ends and re-arms of sockets that were not being followed.
-    pub unknown: u64,
-    /// Connections that skipped TIME_WAIT, as far as seen one by one.
-    pub overflow: u64,
-    /// Inode of the namespace; the map's key is its cookie, as the kernel uses inodes again at once.
-    pub inode: u64,
-}
-
-impl Ledger {
-    pub const ZERO: Self = Self {
-        seeded: 0,
-        entered: 0,
-        exited: [0; 8],
-        untracked: 0,
-        missed: 0,
-        rearms: 0,
-        unknown: 0,
-        overflow: 0,
-        inode: 0,
-    };
-
-    /// Whether anything was booked in it.
-    pub fn is_used(&self) -> bool {
-        Self { inode: 0, ..*self } != Self::ZERO
-    }
-
-    /// Sockets that are followed and have not ended, as far as is known.
-    pub fn living(&self) -> u64 {
-        let ended = self.exited.iter().sum::<u64>() + self.untracked + self.missed;
-        (self.seeded + self.entered).saturating_sub(ended)
-    }
-
-    /// Field by field; the inode is that of the first that has one.
-    pub fn plus(&self, other: &Self) -> Self {
-        Self {
-            seeded: self.seeded + other.seeded,
-            entered: self.entered + other.entered,
-            exited: core::array::from_fn(|reason| self.exited[reason] + other.exited[reason]),
-            untracked: self.untracked + other.untracked,
-            missed: self.missed + other.missed,
-            rearms: self.rearms + other.rearms,
-            unknown: self.unknown + other.unknown,
-            overflow: self.overflow + other.overflow,
-            inode: if self.inode == 0 { other.inode } else { self.inode },
-        }
-    }
-}
-
 const _: () = {
     assert!(size_of::<CallerRange>() == 24);
     assert!(size_of::<Endpoint>() == 40);
     assert!(size_of::<Filter>() == 8 + 16 + 80 + 8 + 8 + 8 + 8);
     assert!(size_of::<Config>() == 16 + size_of::<Filter>() + 16);
-    assert!(size_of::<TimeWait>() == 72);
-    assert!(size_of::<Ledger>() == 16 * 8);
 };
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn half_of_an_expiry_and_one_near_it_make_the_whole() {
-        for expires in [5, u64::from(u32::MAX) - 1, u64::from(u32::MAX) + 2, 7 << 32] {
-            let known = TimeWait { armed_expires: expires as u32, ..TimeWait::default() };
-            for near in [expires, expires + 15_000, expires.saturating_sub(15_000)] {
-                assert_eq!(known.full_expires(near), expires);
-            }
-        }
-    }
-}

@@ -8,6 +8,7 @@ pub mod config;
 pub mod counter;
 pub mod event;
 pub mod fields;
+pub mod followed;
 pub mod histogram;
 pub mod keys;
 pub mod lab;

@@ -1,6 +1,6 @@
 //! Counting: per-CPU counters of what was made and lost, and the ledger of each network namespace.
 
-use tw_trace_common::{config::Ledger, counter::Counter};
+use tw_trace_common::{counter::Counter, followed::Ledger};
 
 use crate::maps::{COUNTERS, LEDGERS};
 

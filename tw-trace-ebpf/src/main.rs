@@ -23,6 +23,7 @@ mod hook {
     pub(crate) mod hidden;
     pub(crate) mod life;
     pub(crate) mod overflow;
+    pub(crate) mod owner;
     pub(crate) mod seed;
     pub(crate) mod segment;
     pub(crate) mod set_state;

@@ -8,15 +8,19 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf},
 };
 use tw_trace_common::{
-    config::{Cell, Ledger, STACK_FRAMES, TimeWait},
+    config::{Cell, STACK_FRAMES},
     counter,
     event::{Conn, Owner},
+    followed::{Ledger, TimeWait},
     histogram::{Histogram, Series},
     keys::{Key, KeyHistogram},
     wheel::{Slot, WheelCpu},
 };
 
 use crate::sock::Common;
+
+/// What an insertion with BPF_NOEXIST says of a key that is there.
+pub(crate) const EEXIST: i32 = -17;
 
 /// Records for user space, [`tw_trace_common::config::RINGS`] of them: see `emit`.
 macro_rules! rings {

@@ -1,10 +1,6 @@
 //! Copies in words of eight bytes. The compiler makes calls of what it takes for a memcpy or memset, and in eBPF those
 //! are loops, byte by byte.
 
-use tw_trace_common::{config::TimeWait, event::Owner};
-
-use crate::globals;
-
 /// Copies a value that is made of whole, aligned words.
 #[inline(always)]
 pub(crate) fn copy<T: Copy>(to: &mut T, from: &T) {
@@ -18,31 +14,6 @@ pub(crate) fn copy<T: Copy>(to: &mut T, from: &T) {
         unsafe { to.add(word).write_volatile(from.add(word).read_volatile()) }
         word += 1;
     }
-}
-
-/// What a time-wait socket's entry keeps of its owner: zeroes that are there already, where owners are not asked for.
-#[inline(always)]
-pub(crate) fn keep_owner(to: &mut TimeWait, from: &Owner) {
-    if !globals::owners() {
-        return;
-    }
-    to.cgroup = from.cgroup;
-    to.pid = from.pid;
-    // SAFETY: sixteen bytes behind a word and two numbers, so aligned to words; volatile as in `copy`.
-    to.comm = unsafe { (&raw const from.comm).cast::<[u64; 2]>().read_volatile() };
-}
-
-/// The owner as records have it.
-#[inline(always)]
-pub(crate) fn give_owner(from: &TimeWait, to: &mut Owner) {
-    if !globals::owners() {
-        return;
-    }
-    to.cgroup = from.cgroup;
-    to.pid = from.pid;
-    to.spare = 0;
-    // SAFETY: as in `keep_owner`.
-    unsafe { (&raw mut to.comm).cast::<[u64; 2]>().write_volatile(from.comm) }
 }
 
 /// Fills a value that is made of whole, aligned words with zeroes.

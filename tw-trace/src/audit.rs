@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use tw_trace_common::config::Ledger;
 use tw_trace_common::counter::Counter;
+use tw_trace_common::followed::Ledger;
 use tw_trace_common::state::ExitReason;
 
 use crate::collector::KernelTotals;

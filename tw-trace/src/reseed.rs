@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use tw_trace_common::{
-    config::Ledger,
     counter::{COUNT, Counter},
+    followed::Ledger,
 };
 
 use crate::{

@@ -7,11 +7,11 @@ use tw_trace::decode::{self, Record};
 use tw_trace::header::Header;
 use tw_trace::sink::json::Json;
 use tw_trace::sink::{CgroupNames, Lost, Sink};
-use tw_trace_common::config::Ledger;
 use tw_trace_common::counter::{COUNT, Counter};
 use tw_trace_common::event::{
     Conn, Kind, NONE_NS, Owner, State, TwEnter, TwExit, TwOverflow, TwRearm, Wheel, exit_flags,
 };
+use tw_trace_common::followed::Ledger;
 use tw_trace_common::state::{Entered, ExitReason, RearmCause, Substate, TcpState};
 
 #[path = "common/records.rs"]

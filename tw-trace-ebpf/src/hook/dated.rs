@@ -1,8 +1,9 @@
 //! How long a time-wait socket that ends has lived, as far as that is known.
 
 use tw_trace_common::{
-    config::{Cell, TimeWait},
+    config::Cell,
     event::{NONE_NS, exit_flags},
+    followed::TimeWait,
     state::Substate,
 };
 

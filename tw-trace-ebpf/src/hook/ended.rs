@@ -2,8 +2,8 @@
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use tw_trace_common::{
-    config::FOUND,
     event::{Kind, NONE_NS, TwExit},
+    followed::FOUND,
     state::{Entered, ExitReason},
 };
 
@@ -12,7 +12,7 @@ use crate::{
     emit, filter, globals,
     hook::{
         dated::{self, Dated},
-        distributions, hidden, time_wait,
+        distributions, hidden, owner, time_wait,
     },
     keys,
     maps::{Place, Scratch, TIME_WAITS},
@@ -68,7 +68,7 @@ fn told<M: Memory>(
     // SAFETY: takes no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
     let dated = Dated::of(&scratch.time_wait, expires, now);
-    words::give_owner(&scratch.time_wait, &mut scratch.owner);
+    owner::give(&scratch.time_wait, &mut scratch.owner);
     let lateness_ns = match baseclk {
         Some(due) => now.saturating_sub(globals::jiffy_ns(due)),
         None => NONE_NS,

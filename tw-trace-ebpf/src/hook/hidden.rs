@@ -1,10 +1,7 @@
 //! Restarts of a time-wait socket's clock that left no event.
 
 use tw_trace_common::{
-    config::{Cell, TimeWait},
-    counter::Counter,
-    event::exit_flags,
-    state::Substate,
+    config::Cell, counter::Counter, event::exit_flags, followed::TimeWait, state::Substate,
 };
 
 use crate::{

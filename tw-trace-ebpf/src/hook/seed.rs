@@ -2,15 +2,16 @@
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use tw_trace_common::{
-    config::{Cell, FOUND, Phase, TimeWait},
+    config::{Cell, Phase},
     counter::Counter,
     event::{NOBODY, exit_flags},
+    followed::{FOUND, TimeWait},
 };
 
 use crate::{
     count::{book, count},
     ends, filter,
-    maps::{Place, TIME_WAITS, cell},
+    maps::{EEXIST, Place, TIME_WAITS, cell},
     sock::{self, Probed},
 };
 
@@ -66,8 +67,8 @@ fn seeded(tw: u64) {
     let entry: &TimeWait = entry;
     match TIME_WAITS.insert(tw, entry, u64::from(BPF_NOEXIST)) {
         Ok(()) => {}
-        // -EEXIST: its arming was seen.
-        Err(-17) => return,
+        // Its arming was seen.
+        Err(EEXIST) => return,
         Err(_) => {
             // What is looked for again later has been counted already.
             if cell(Cell::Phase) == Phase::Seeding as u64 {

@@ -5,24 +5,23 @@ use aya_ebpf::{
     helpers::generated::{bpf_jiffies64, bpf_ktime_get_ns},
 };
 use tw_trace_common::{
-    config::{Cell, Phase, TimeWait},
+    config::{Cell, Phase},
     counter::Counter,
     event::{Conn, Kind, NOBODY, NONE_NS, Owner, TwEnter, TwRearm, Wheel},
+    followed::TimeWait,
     state::{Entered, RearmCause, Substate},
 };
 
 use crate::{
     count::{book, count},
     emit, ends, filter, globals,
-    hook::segment,
-    maps::{CLOSERS, Place, Scratch, TIME_WAITS, cell, set_cell},
+    hook::{owner, segment},
+    maps::{EEXIST, Place, Scratch, TIME_WAITS, cell, set_cell},
     sock::{self, Memory, Probed},
-    sockets, words,
 };
 
 const FIN_WAIT2: u8 = Substate::FinWait2 as u8;
 const TIME_WAIT: u8 = Substate::TimeWait as u8;
-const EEXIST: i32 = -17;
 
 /// The timer of `tw` was armed: its first arming is the entry, a later one a restart.
 #[inline(always)]
@@ -105,13 +104,13 @@ struct Arming {
 
 #[inline(always)]
 fn entered(tw: u64, scratch: &mut Scratch, arming: &Arming) {
-    owner(scratch);
+    owner::find(scratch);
     if !filter::conn_matches(scratch) || !filter::owner_matches(&scratch.owner) {
         forget(tw);
         return;
     }
     let ends = ends::key(scratch) as u16;
-    words::keep_owner(&mut scratch.time_wait, &scratch.owner);
+    owner::keep(&mut scratch.time_wait, &scratch.owner);
     let entry = &mut scratch.time_wait;
     entry.net = scratch.net as u32;
     entry.began_ns = arming.now;
@@ -163,31 +162,6 @@ fn forget(tw: u64) {
     }
 }
 
-/// Puts into the scratch who closed the connection, from the full socket.
-#[inline(always)]
-fn owner(scratch: &mut Scratch) {
-    if !globals::owners() {
-        return;
-    }
-    if globals::keyless() {
-        let closer = ends::key(scratch);
-        let Some(owner) = CLOSERS.get_ptr(closer) else {
-            words::zero(&mut scratch.owner);
-            return;
-        };
-        // SAFETY: a map value; it is only written again when the connection is made anew.
-        words::copy(&mut scratch.owner, unsafe { &*owner });
-        let _ = CLOSERS.remove(closer);
-        return;
-    }
-    let cookie = scratch.conn.cookie;
-    match sockets::find(cookie) {
-        // SAFETY: the full socket is locked by who turns it into a time-wait socket.
-        Some(socket) if cookie != 0 => words::copy(&mut scratch.owner, unsafe { &(*socket).owner }),
-        _ => words::zero(&mut scratch.owner),
-    }
-}
-
 /// False if the socket is not being followed.
 #[inline(always)]
 fn restarted(tw: u64, scratch: &mut Scratch, arming: &Arming, start: Start) -> bool {
@@ -208,7 +182,7 @@ fn restarted(tw: u64, scratch: &mut Scratch, arming: &Arming, start: Start) -> b
     known.timeout_jiffies = arming.timeout;
     known.rearms = known.rearms.saturating_add(1);
     book(known.net.into(), 0, |ledger| ledger.rearms += 1);
-    words::give_owner(known, &mut scratch.owner);
+    owner::give(known, &mut scratch.owner);
     if globals::streams(Kind::TwRearm) {
         let cause = if flipped { RearmCause::Fin as u8 } else { segment::cause(tw) };
         emit::emit(Kind::TwRearm, arming.now, &scratch.conn, &scratch.owner, |record: &mut TwRearm| {

@@ -20,7 +20,7 @@ use crate::{
     count::count,
     filter, globals, histogram,
     hook::timer::{self, TakenOff},
-    maps::{Place, WHEEL_CPU, WHEEL_SEEDS, WHEEL_SLOTS, add_to_cell, cell, fetch_add},
+    maps::{EEXIST, Place, WHEEL_CPU, WHEEL_SEEDS, WHEEL_SLOTS, add_to_cell, cell, fetch_add},
     sock::{self, Memory, Probed},
 };
 
@@ -121,8 +121,8 @@ pub(crate) fn seeded(tw: u64) {
         Ok(()) => add_to_cell(Cell::WheelSeeds, 1),
         Err(error) => {
             take_from(key);
-            // -EEXIST: its arming was seen.
-            if error != -17 {
+            // Its arming was seen, if it is there.
+            if error != EEXIST {
                 count(Counter::SeedMapFull);
             }
             return;
@@ -176,8 +176,8 @@ fn key(wheel: &Wheel) -> u32 {
 fn remember(timer: u64, key: u32) {
     match WHEEL_SEEDS.insert(timer, key, u64::from(BPF_NOEXIST)) {
         Ok(()) => add_to_cell(Cell::WheelSeeds, 1),
-        // -EEXIST: the iterator was first.
-        Err(-17) => {}
+        // The iterator was first.
+        Err(EEXIST) => {}
         Err(_) => count(Counter::SeedMapFull),
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     kernel::{
         cgroup::CgroupPaths,
         load::{Log, Settings, Sizes},
-        prepare::{Attempts, Prepared, Resolved, check_btf_file},
+        prepare::Resolved,
         snapshots::NetnsId,
     },
     output::Output,
@@ -42,11 +42,8 @@ pub fn hist(args: &HistArgs, verbose: u8) -> Result<()> {
     let asked = Asked::new(args).map_err(Usage)?;
     let netns = setup::netns(&args.filters)?;
     let filter = filter::resolve(&args.filters, netns, setup::cgroup(&args.filters)?).map_err(Usage)?;
-    check_btf_file(args.attach.btf.as_deref())?;
     let steps = setup::steps(verbose);
-    let prepared = Prepared::read(args.attach.btf.as_deref());
-    steps.done("kernel looked at");
-    let mut attempts = Attempts { prepared, forced: args.attach.backend.forced(), wants: asked.wants() };
+    let mut attempts = setup::attempts(&args.attach, asked.wants(), &steps)?;
     let (sizes, by) = (sizes(args, &asked, netns), by(args.by));
     let settings = |kernel: &Resolved| Settings {
         stream: if args.with_events {

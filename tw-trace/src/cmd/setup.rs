@@ -11,12 +11,14 @@ use tw_trace_common::{config::filter_bits, counter::Counter};
 use crate::{
     audit::Scope,
     begin::Tell,
-    cli::FilterArgs,
+    cli::{AttachArgs, FilterArgs},
     exit::Usage,
     filter,
     kernel::{
         cgroup::CgroupPaths,
         netns::{self, Sysctls},
+        plan::Wants,
+        prepare::{Attempts, Prepared, check_btf_file},
         sizing,
         snapshots::NetnsId,
     },
@@ -60,6 +62,14 @@ pub fn cgroup(filters: &FilterArgs) -> Result<Option<u64>> {
 /// From now on.
 pub fn steps(verbose: u8) -> Steps {
     Steps::new(if verbose == 0 { Tell::No } else { Tell::Yes })
+}
+
+/// Looks at the kernel: what there is to try for what is wanted.
+pub fn attempts(attach: &AttachArgs, wants: Wants, steps: &Steps) -> Result<Attempts> {
+    check_btf_file(attach.btf.as_deref())?;
+    let prepared = Prepared::read(attach.btf.as_deref());
+    steps.done("kernel looked at");
+    Ok(Attempts { prepared, forced: attach.backend.forced(), wants })
 }
 
 /// Room for time-wait sockets when the command line gives none.

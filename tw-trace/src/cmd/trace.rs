@@ -12,7 +12,7 @@ use crate::{
         cgroup::CgroupPaths,
         load::{Log, Settings, Sizes},
         plan::Wants,
-        prepare::{Attempts, Prepared, Resolved, check_btf_file},
+        prepare::Resolved,
     },
     output::Output,
     run::run,
@@ -26,12 +26,8 @@ pub fn trace(args: &TraceArgs, verbose: u8) -> Result<()> {
     let netns = setup::netns(&args.filters)?;
     let filter = filter::resolve(&args.filters, netns, setup::cgroup(&args.filters)?).map_err(Usage)?;
 
-    check_btf_file(args.run.attach.btf.as_deref())?;
     let steps = setup::steps(verbose);
-    let prepared = Prepared::read(args.run.attach.btf.as_deref());
-    steps.done("kernel looked at");
-    let wants = Wants::kinds(&kinds);
-    let mut attempts = Attempts { prepared, forced: args.run.attach.backend.forced(), wants };
+    let mut attempts = setup::attempts(&args.run.attach, Wants::kinds(&kinds), &steps)?;
     let max_time_waits = args.sizes.max_time_waits.unwrap_or_else(|| setup::time_waits(netns));
     let settings = |kernel: &Resolved| Settings {
         stream: kinds.iter().fold(0, |mask, kind| mask | kind.bit()),

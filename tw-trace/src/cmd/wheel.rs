@@ -3,7 +3,7 @@
 use anyhow::Result;
 use tw_trace_common::{config::Cell, histogram::Series};
 
-use super::setup::{netns, scope, steps, style};
+use super::setup::{attempts, netns, scope, steps, style};
 use crate::{
     begin::{About, Begun, Tell},
     cli::{FilterArgs, WheelArgs},
@@ -13,7 +13,7 @@ use crate::{
         load::{Log, Settings, Sizes},
         netns::{Counters, enumerate, run_in},
         plan::Wants,
-        prepare::{Attempts, Prepared, Resolved, check_btf_file},
+        prepare::Resolved,
         snapshots::NetnsId,
         wheel::slots,
     },
@@ -40,11 +40,8 @@ pub fn wheel(args: &WheelArgs, verbose: u8) -> Result<()> {
     refuse_what_timers_do_not_know(&args.filters)?;
     let netns = netns(&args.filters)?;
     let filter = filter::resolve(&args.filters, netns, None).map_err(Usage)?;
-    check_btf_file(args.attach.btf.as_deref())?;
     let steps = steps(verbose);
-    let prepared = Prepared::read(args.attach.btf.as_deref());
-    steps.done("kernel looked at");
-    let mut attempts = Attempts { prepared, forced: args.attach.backend.forced(), wants: Wants::WHEEL };
+    let mut attempts = attempts(&args.attach, Wants::WHEEL, &steps)?;
     let wheel_slots = slots()?;
     let seeds = living(netns) + MEANWHILE;
     let settings = |kernel: &Resolved| Settings {

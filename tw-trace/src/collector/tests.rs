@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tw_trace_common::config::Ledger;
+use tw_trace_common::followed::Ledger;
 
 use super::*;
 use crate::made_up::{self, Random, SECOND, START, TICK_NS};

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use tw_trace_common::config::Ledger;
 use tw_trace_common::counter::{COUNT, Counter, CounterKind};
 use tw_trace_common::event::Kind;
+use tw_trace_common::followed::Ledger;
 
 use crate::summary::Sockets;
 

@@ -7,7 +7,7 @@ use tw_trace_common::{config::mode_bits, event::Kind};
 
 use super::facts::Facts;
 pub use parts::{Attach, Params, Program, Serves, attach_types};
-use table::{TASKS, Way};
+use table::{HIDDEN_BY_INIT, TASKS, Way};
 pub use wants::Wants;
 
 mod parts;
@@ -41,10 +41,6 @@ impl fmt::Display for Backend {
         f.write_str(self.name())
     }
 }
-
-const HIDDEN_BY_INIT: &str = "what happens while process 1 is on a CPU, in interrupts and softirqs too: this kernel \
-    (kernel.init_private = 1) then runs no tracing program; whole bursts of expiries may go unseen, and are counted as \
-    lost once they are found to be gone; state changes that go unseen are not counted";
 
 /// The programs that a view attaches on this kernel.
 #[derive(Debug)]

@@ -160,9 +160,7 @@ impl Readings {
     fn with(self, mut later: Self) -> impl Iterator<Item = (u64, (Reading, Reading))> {
         self.0.into_iter().filter_map(move |(id, first)| Some((id, (first, later.0.remove(&id)?))))
     }
-}
 
-impl Readings {
     /// Time-wait sockets by the kernel's own count, as far as it could be read.
     pub fn living(&self) -> u64 {
         self.0.values().filter_map(|reading| Some(reading.as_ref().ok()?.tw)).sum()

@@ -12,8 +12,8 @@ use aya::{
     maps::{HashMap, MapData, PerCpuArray, PerCpuHashMap},
 };
 use tw_trace_common::{
-    config::{Ledger, TimeWait},
     counter::{COUNT, Counter},
+    followed::{Ledger, TimeWait},
 };
 
 use super::load::Loaded;

@@ -6,8 +6,9 @@ use anyhow::{Context as _, Result};
 use aya::maps::{HashMap, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues};
 use nix::time::ClockId;
 use tw_trace_common::{
-    config::{Cell, FOUND, Ledger, Phase, TimeWait},
+    config::{Cell, Phase},
     counter::Counter,
+    followed::{FOUND, Ledger, TimeWait},
 };
 
 use super::{

@@ -54,7 +54,7 @@ pub(super) fn all(case: &Case<'_>, performed: &Performed) -> Result<Vec<Verdict>
     let of_wheel = wheel_view::outcome(&performed.wheel.summary, &performed.trace.summary, case.company);
     verdicts.push(of_the_run("wheel", of_wheel));
     let hist = &performed.hist;
-    verdicts.push(of_the_run("hist", hist_view::outcome(&hist.events()?, &hist.summary)));
+    verdicts.push(of_the_run("hist", hist_view::outcome(&hist.events()?, &hist.summary, case.company)));
     Ok(verdicts)
 }
 

@@ -60,22 +60,19 @@ pub(super) fn error_of(stream: &TcpStream) -> Result<io::Error> {
 
 /// Until this namespace has that many time-wait sockets.
 pub(super) fn time_waits(wanted: u64) -> Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    while living()? < wanted {
-        if Instant::now() > deadline {
-            bail!("{} time-wait sockets within {PATIENCE:?}, not {wanted}", living()?);
-        }
-        sleep(LOOK);
-    }
-    Ok(())
+    reached("time-wait sockets", wanted, living)
 }
 
 /// Until this namespace's kernel has counted that many in TcpExt `name`.
 pub(super) fn counted(name: &str, wanted: u64) -> Result<()> {
+    reached(name, wanted, || tcp_ext(name))
+}
+
+fn reached(what: &str, wanted: u64, figure: impl Fn() -> Result<u64>) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
-    while tcp_ext(name)? < wanted {
+    while figure()? < wanted {
         if Instant::now() > deadline {
-            bail!("TcpExt {name} is {} after {PATIENCE:?}, not {wanted}", tcp_ext(name)?);
+            bail!("{what}: {} within {PATIENCE:?}, not {wanted}", figure()?);
         }
         sleep(LOOK);
     }

@@ -18,6 +18,7 @@ use crate::{
     },
     output::Output,
     sink::{self, Style},
+    warning::Warning,
     watch::{End, View},
 };
 
@@ -136,10 +137,10 @@ impl View for WheelView {
     fn finish(&mut self, loaded: &Loaded, end: &End) -> Result<()> {
         let verdict = self.tell_end(&loaded.wheel(&self.slots)?, end)?;
         if verdict.lost > 0 {
-            crate::warning::Warning::TimersLost { count: verdict.lost }.tell();
+            Warning::TimersLost { count: verdict.lost }.tell();
         }
         if verdict.balanced == Some(false) {
-            crate::warning::Warning::Unbalanced { why: verdict.problems.join("; ") }.tell();
+            Warning::Unbalanced { why: verdict.problems.join("; ") }.tell();
         }
         Ok(())
     }

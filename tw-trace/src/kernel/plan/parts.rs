@@ -29,9 +29,7 @@ impl Attach {
             Self::TraceEvent(_) | Self::Iterator(_) => None,
         }
     }
-}
 
-impl Attach {
     /// The kernel's type that says what it is attached to.
     fn type_name(self) -> Option<String> {
         match self {

@@ -226,3 +226,8 @@ pub(super) const TASKS: &[Task] = &[
 
 const ONLY_TCP_SET_STATE: &str =
     "LISTEN, and the SYN_RECV of a listener's child, are set past tcp_set_state and not told";
+
+/// What no way sees where `kernel.init_private` is set.
+pub(super) const HIDDEN_BY_INIT: &str = "what happens while process 1 is on a CPU, in interrupts and softirqs too: this kernel \
+    (kernel.init_private = 1) then runs no tracing program; whole bursts of expiries may go unseen, and are counted as \
+    lost once they are found to be gone; state changes that go unseen are not counted";

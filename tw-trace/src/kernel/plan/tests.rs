@@ -125,6 +125,18 @@ fn what_nothing_counts_is_uncovered() {
 }
 
 #[test]
+fn what_a_kernel_hides_is_a_blind_spot_of_every_backend() {
+    let mut facts = able();
+    let hides = |facts: &Facts, backend| {
+        let plan = plan(backend, facts, EVERYTHING).unwrap();
+        plan.blind_spots.iter().any(|spot| spot.contains("kernel.init_private"))
+    };
+    assert!(Backend::ALL.iter().all(|&backend| !hides(&facts, backend)));
+    facts.system.init_private = true;
+    assert!(Backend::ALL.iter().all(|&backend| hides(&facts, backend)));
+}
+
+#[test]
 fn without_timer_events_no_backend_works() {
     let mut facts = able();
     without_trace_event(&mut facts, "timer_start");

@@ -1,7 +1,7 @@
 //! Golden: the text output of a small made-up run, in tests/goldens. `TW_TRACE_BLESS=1` writes it anew.
 
-use tw_trace_common::config::Ledger;
 use tw_trace_common::counter::Counter;
+use tw_trace_common::followed::Ledger;
 
 use super::*;
 use crate::audit::Audit;
