@@ -70,7 +70,7 @@ impl Begun {
         about: &About,
         warn: impl Fn(&Warning),
     ) -> Result<Self> {
-        let first = attempts.next()?;
+        let first = attempts.best()?;
         let mut snapshots = Snapshots::new(about.netns);
         let Started { kernel, settings, mut loaded, rings, unlearned, before, started_ns } =
             Started::best(attempts, first, settings, &snapshots, &about.steps, &warn)?;

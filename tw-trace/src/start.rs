@@ -5,7 +5,6 @@ use std::{io::Write as _, time::Instant};
 
 use anyhow::{Context as _, Result};
 use nix::time::ClockId;
-use tw_trace_common::config::Phase;
 
 use crate::{
     begin::Tell,
@@ -54,7 +53,7 @@ impl Started {
             let whole_log = (log == Log::Whole && !refused.log.is_empty()).then(|| refused.log.clone());
             warn(&Warning::Refused { what: refused.to_string(), whole_log });
             attempts.refused(&refused);
-            kernel = attempts.next()?;
+            kernel = attempts.best()?;
         }
     }
 
@@ -70,9 +69,9 @@ impl Started {
         drop(btf);
         give_back_memory();
         steps.done("programs loaded");
-        let unlearned = loaded.with_armings(&kernel.plan, Loaded::learn_timewait_len).err();
+        loaded.attach_armings(&kernel.plan)?;
+        let unlearned = loaded.learn_timewait_len(&kernel.plan).err();
         steps.done("length of TIME_WAIT learned");
-        loaded.set_phase(Phase::Seeding)?;
         let rings = loaded.take_rings(settings.sizes)?;
         let started_ns = now_ns(ClockId::CLOCK_MONOTONIC)?;
         let before = snapshots.read();

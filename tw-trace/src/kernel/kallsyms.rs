@@ -104,8 +104,8 @@ enum Next {
 /// What has been seen so far.
 struct Scan<'a> {
     wanted: &'a [&'a str],
-    /// Bits of [`head_bit`] of the names wanted: spares most lines the comparison.
-    heads: u64,
+    /// How the names wanted begin: spares nearly all lines the comparison.
+    heads: Heads,
     found: Vec<Symbol>,
     /// Addresses of all functions, in the order of the file.
     text: Vec<u64>,
@@ -114,7 +114,7 @@ struct Scan<'a> {
 
 impl<'a> Scan<'a> {
     fn new(wanted: &'a [&'a str]) -> Self {
-        let heads = wanted.iter().fold(0, |mask, name| mask | head_bit(name.as_bytes()).unwrap_or(u64::MAX));
+        let heads = Heads::of(wanted);
         Self { wanted, heads, found: Vec::new(), text: Vec::with_capacity(1 << 17), sorted: true }
     }
 
@@ -126,9 +126,7 @@ impl<'a> Scan<'a> {
         }
         self.sorted &= self.text.last().is_none_or(|last| *last <= address);
         self.text.push(address);
-        if head_bit(rest).is_none_or(|bit| self.heads & bit != 0)
-            && self.wanted.iter().any(|wanted| is_variant(rest, wanted.as_bytes()))
-        {
+        if self.heads.may_be(rest) && self.wanted.iter().any(|wanted| is_variant(rest, wanted.as_bytes())) {
             let name = String::from_utf8_lossy(name_of(rest)).into_owned();
             self.found.push(Symbol { name, start: address, end: 0 });
         }
@@ -174,25 +172,59 @@ fn name_of(rest: &[u8]) -> &[u8] {
     &rest[..end]
 }
 
-/// One of 64 bits by a name's first four bytes; `None` when it is shorter.
-fn head_bit(name: &[u8]) -> Option<u64> {
-    let head: [u8; 4] = name.get(..4)?.try_into().ok()?;
-    Some(1 << (u32::from_le_bytes(head).wrapping_mul(0x9e37_79b1) >> 26))
+/// A set of the first four bytes of names, told by a bit each: one name in a hundred is taken for one of them.
+struct Heads([u64; Self::WORDS]);
+
+impl Heads {
+    const WORDS: usize = 64;
+
+    fn of(names: &[&str]) -> Self {
+        let mut heads = Self([0; Self::WORDS]);
+        for name in names {
+            match Self::bit(name.as_bytes()) {
+                Some((word, bit)) => heads.0[word] |= bit,
+                // A shorter one begins like any.
+                None => heads.0 = [u64::MAX; Self::WORDS],
+            }
+        }
+        heads
+    }
+
+    fn may_be(&self, name: &[u8]) -> bool {
+        Self::bit(name).is_none_or(|(word, bit)| self.0[word] & bit != 0)
+    }
+
+    /// `None` for a name of less than four bytes.
+    fn bit(name: &[u8]) -> Option<(usize, u64)> {
+        let head: [u8; 4] = name.get(..4)?.try_into().ok()?;
+        let hash = u32::from_le_bytes(head).wrapping_mul(0x9e37_79b1);
+        Some(((hash >> 26) as usize, 1 << (hash >> 20 & 63)))
+    }
 }
 
 fn hex(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || digits.len() > 16 {
         return None;
     }
-    digits.iter().try_fold(0, |value, digit| {
-        let nibble = match digit {
-            b'0'..=b'9' => digit - b'0',
-            b'a'..=b'f' => digit - b'a' + 10,
-            _ => return None,
-        };
-        Some(value << 4 | u64::from(nibble))
-    })
+    let (mut value, mut wrong) = (0, 0);
+    for digit in digits {
+        let nibble = NIBBLES[usize::from(*digit)];
+        wrong |= nibble;
+        value = value << 4 | u64::from(nibble & 15);
+    }
+    (wrong < 16).then_some(value)
 }
+
+/// What a digit is worth; 16 and more for what is none.
+static NIBBLES: [u8; 256] = {
+    let mut nibbles = [16; 256];
+    let mut value = 0;
+    while value < 16 {
+        nibbles[b"0123456789abcdef"[value] as usize] = value as u8;
+        value += 1;
+    }
+    nibbles
+};
 
 /// Whether the rest of a line is about `wanted` or a variant of it.
 fn is_variant(rest: &[u8], wanted: &[u8]) -> bool {

@@ -18,13 +18,17 @@ use tw_trace_common::config::Cell;
 use super::{
     load::Loaded,
     netns::{Netns, cookie},
+    plan::{Plan, Serves},
 };
 
 impl Loaded {
     /// Closes a connection in a namespace of its own, with only the start of timers watched and that namespace
     /// kept out of everything else. Needs CAP_SYS_ADMIN. The namespace stays until this is dropped: where it is known
     /// by its inode, the next one would get the same, and its sockets would not be told.
-    pub fn learn_timewait_len(&mut self) -> Result<()> {
+    pub fn learn_timewait_len(&mut self, plan: &Plan) -> Result<()> {
+        if plan.program(Serves::Armings).is_none() {
+            return Ok(());
+        }
         let map = self.ebpf.map_mut("CELLS").context("no map CELLS")?;
         let mut cells = Array::<&mut MapData, u64>::try_from(map)?;
         let (own_net, closed) = thread::scope(|scope| {

@@ -28,8 +28,15 @@ pub struct Prepared {
     pub facts: Facts,
     callers: Result<callers::Ranges, String>,
     tw_timer_handler: Option<u64>,
-    /// What programs are attached by, as BTF.
-    attach_types: Vec<u8>,
+    attach_types: AttachTypes,
+}
+
+/// What programs are attached by, as BTF.
+#[derive(Default)]
+struct AttachTypes {
+    bytes: Vec<u8>,
+    /// Read, for the first attempt at loading.
+    first: Option<Btf>,
 }
 
 /// What loading needs to know of the kernel.
@@ -63,8 +70,10 @@ impl Prepared {
         let ((btf, attach_types), symbols) = thread::scope(|scope| {
             let types = scope.spawn(|| read_types(btf_file));
             let symbols = read_symbols();
-            let panicked =
-                |_| (Err(Untold("not known: the thread that reads them panicked".to_owned())), Vec::new());
+            let panicked = |_| {
+                let why = "not known: the thread that reads them panicked".to_owned();
+                (Err(Untold(why)), AttachTypes::default())
+            };
             (types.join().unwrap_or_else(panicked), symbols)
         });
         let facts = Facts::from_parts(System::read(), btf, &symbols);
@@ -107,7 +116,7 @@ impl Prepared {
     }
 
     /// Goes with a plan to loading.
-    pub fn resolve(&self, plan: Plan) -> Result<Resolved> {
+    pub fn resolve(&mut self, plan: Plan) -> Result<Resolved> {
         let facts = self
             .facts
             .btf
@@ -116,8 +125,7 @@ impl Prepared {
         let fields = facts.offsets.as_ref().map_err(|missing| Unable(missing.to_string()))?;
         let tick =
             self.facts.system.tick.as_ref().map_err(|untold| Unable(format!("the tick is {untold}")))?;
-        let btf = Btf::parse(&self.attach_types, aya::Endianness::default())
-            .context("reading the kernel's types")?;
+        let btf = self.attach_types.take()?;
         let mut offsets = fields.offsets;
         if netns::cookie().is_none() {
             // Before 5.12 a namespace has no cookie until somebody asks for it, before 5.14 nobody here may: both
@@ -136,16 +144,33 @@ impl Prepared {
     }
 }
 
+impl AttachTypes {
+    /// They take as long to read as the rest of the types, although next to nothing is left in them: a type is known by
+    /// how many come before it.
+    fn take(&mut self) -> Result<Btf> {
+        self.first.take().map_or_else(|| self.read(), Ok)
+    }
+
+    fn read(&self) -> Result<Btf> {
+        Btf::parse(&self.bytes, aya::Endianness::default()).context("reading the kernel's types")
+    }
+}
+
 /// What the kernel's types tell, and those that programs are attached by. The whole of them is let go at once.
-fn read_types(file: Option<&Path>) -> (Told<BtfFacts>, Vec<u8>) {
+fn read_types(file: Option<&Path>) -> (Told<BtfFacts>, AttachTypes) {
     let bytes = match read_btf(file) {
         Ok(bytes) => bytes,
-        Err(untold) => return (Err(untold), Vec::new()),
+        Err(untold) => return (Err(untold), AttachTypes::default()),
     };
-    match super::btf::Btf::parse(&bytes) {
-        Ok(btf) => (Ok(BtfFacts::read(&btf)), btf.pruned(&plan::attach_types())),
-        Err(error) => (Err(Untold(error.to_string())), Vec::new()),
-    }
+    let (facts, pruned) = match super::btf::Btf::parse(&bytes) {
+        Ok(btf) => (BtfFacts::read(&btf), btf.pruned(&plan::attach_types())),
+        Err(error) => return (Err(Untold(error.to_string())), AttachTypes::default()),
+    };
+    drop(bytes);
+    let mut types = AttachTypes { bytes: pruned, first: None };
+    // What cannot be read is told when it is wanted.
+    types.first = types.read().ok();
+    (Ok(facts), types)
 }
 
 fn read_symbols() -> Result<Symbols, KallsymsError> {
@@ -165,8 +190,9 @@ pub struct Attempts {
 
 impl Attempts {
     /// The best plan with all that was refused left out.
-    pub fn next(&self) -> Result<Resolved> {
-        self.prepared.resolve(self.prepared.plan(self.forced, self.wants)?)
+    pub fn best(&mut self) -> Result<Resolved> {
+        let plan = self.prepared.plan(self.forced, self.wants)?;
+        self.prepared.resolve(plan)
     }
 
     /// Takes note of a refusal; the next plan is another one.
