@@ -36,10 +36,15 @@ fn push_digits<const N: usize>(line: &mut Vec<u8>, mut number: u64) {
 
 /// Fills up with blanks to `width` columns from `began`; returns the columns that were used beyond them.
 pub fn pad(line: &mut Vec<u8>, began: usize, width: usize) -> usize {
-    // All bytes of a character but its first are 10xxxxxx.
-    let used = line[began..].iter().filter(|&&byte| byte & 0xc0 != 0x80).count();
+    let used = columns(&line[began..]);
     line.resize(line.len() + width.saturating_sub(used), b' ');
     used.saturating_sub(width)
+}
+
+/// Characters, of which all of ours are one column wide.
+pub fn columns(text: &[u8]) -> usize {
+    // All bytes of a character but its first are 10xxxxxx.
+    text.iter().filter(|&&byte| byte & 0xc0 != 0x80).count()
 }
 
 /// "61.923 s"

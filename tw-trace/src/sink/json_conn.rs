@@ -6,25 +6,14 @@ use super::CgroupNames;
 use super::fmt::{Address, push_str, push_u64};
 use super::json::push_known;
 use super::json_owner::OwnerKeys;
-
-/// Connections whose text is kept; both ends of one have cookies that are close together.
-const PLACES: usize = 16;
+use super::kept::Kept;
 
 #[derive(Default)]
 pub(super) struct ConnKeys {
-    /// By the low bits of the cookie.
-    places: [Place; PLACES],
+    kept: Kept<Vec<u8>>,
     laddr: Address,
     raddr: Address,
     owner: OwnerKeys,
-}
-
-#[derive(Default)]
-struct Place {
-    conn: Conn,
-    owner: Owner,
-    /// Empty before the first.
-    text: Vec<u8>,
 }
 
 impl ConnKeys {
@@ -35,11 +24,8 @@ impl ConnKeys {
         owner: &Owner,
         cgroups: &mut impl CgroupNames,
     ) {
-        let Self { places, laddr, raddr, owner: owner_keys } = self;
-        let place = &mut places[conn.cookie as usize % PLACES];
-        if place.text.is_empty() || place.conn != *conn || place.owner != *owner {
-            (place.conn, place.owner) = (*conn, *owner);
-            let text = &mut place.text;
+        let Self { kept, laddr, raddr, owner: owner_keys } = self;
+        let place = kept.place(conn, owner, |text| {
             text.clear();
             push_str(text, ",\"cookie\":");
             push_known(text, conn.cookie, 0);
@@ -58,8 +44,8 @@ impl ConnKeys {
             push_str(text, "\",\"rport\":");
             push_u64(text, conn.rport.into());
             owner_keys.push(text, owner, cgroups);
-        }
-        line.extend_from_slice(&place.text);
+        });
+        line.extend_from_slice(kept.at(place));
     }
 }
 

@@ -7,8 +7,10 @@ pub mod json_buckets;
 mod json_conn;
 mod json_ends;
 mod json_owner;
+mod kept;
 mod style;
 pub mod text;
+mod text_conn;
 mod text_summary;
 
 use std::io;

@@ -7,11 +7,9 @@ use tw_trace_common::event::{
 };
 use tw_trace_common::state::{Entered, ExitReason, RearmCause, Substate, TcpState};
 
-use super::fmt::{
-    self, Address, push_endpoint, push_owner, push_round, push_seconds, push_short, push_str, push_u64,
-};
+use super::fmt::{self, push_round, push_seconds, push_short, push_str, push_u64};
 use super::style::{Colour, Style};
-use super::{Lines, Lost, Sink, text_summary};
+use super::{Lines, Lost, Sink, text_conn::ConnColumns, text_summary};
 use crate::collector::{expired_rounding_ns, rounding_ns};
 use crate::decode::{Record, name};
 use crate::header::Header;
@@ -30,8 +28,7 @@ pub struct Text<W> {
     lines: Lines<W>,
     style: Style,
     header: Header,
-    laddr: Address,
-    raddr: Address,
+    conn: ConnColumns,
     /// Where WHAT began in the line, and its width.
     detail: (usize, usize),
 }
@@ -49,14 +46,13 @@ impl<W: io::Write> Text<W> {
             lines: Lines::new(out),
             style,
             header: Header::default(),
-            laddr: Address::default(),
-            raddr: Address::default(),
+            conn: ConnColumns::default(),
             detail: (0, 0),
         }
     }
 
     /// TIME, EVENT and CONNECTION.
-    fn begin(&mut self, kind: Kind, head: &Head, conn: &Conn) {
+    fn begin(&mut self, kind: Kind, head: &Head, conn: &Conn, owner: &Owner) {
         self.time(head.mono_ns);
         let style = self.style;
         let line = &mut self.lines.buffer;
@@ -66,11 +62,7 @@ impl<W: io::Write> Text<W> {
         let over = fmt::pad(line, began, EVENT_WIDTH);
         push_str(line, style.off());
         push_str(line, "  ");
-        let began = line.len();
-        push_endpoint(line, &mut self.laddr, conn.family, &conn.laddr, conn.lport);
-        push_str(line, " → ");
-        push_endpoint(line, &mut self.raddr, conn.family, &conn.raddr, conn.rport);
-        let over = fmt::pad(line, began, CONN_WIDTH.saturating_sub(over));
+        let over = self.conn.push(line, conn, owner, CONN_WIDTH.saturating_sub(over));
         push_str(line, "  ");
         self.detail = (line.len(), DETAIL_WIDTH.saturating_sub(over));
     }
@@ -88,18 +80,18 @@ impl<W: io::Write> Text<W> {
     }
 
     /// OWNER and the line's end.
-    fn end(&mut self, owner: &Owner) -> io::Result<()> {
+    fn end(&mut self) -> io::Result<()> {
         let line = &mut self.lines.buffer;
         let (began, width) = self.detail;
         fmt::pad(line, began, width);
         push_str(line, "  ");
-        push_owner(line, owner);
+        self.conn.push_owner(line);
         line.push(b'\n');
         self.lines.line_done()
     }
 
     fn state(&mut self, r: &State) -> io::Result<()> {
-        self.begin(Kind::State, &r.head, &r.conn);
+        self.begin(Kind::State, &r.head, &r.conn, &r.owner);
         let line = &mut self.lines.buffer;
         push_str(line, name(r.old, TcpState::name));
         push_str(line, " → ");
@@ -108,11 +100,11 @@ impl<W: io::Write> Text<W> {
             push_str(line, " after ");
             fmt::push_duration(line, r.dwell_ns);
         }
-        self.end(&r.owner)
+        self.end()
     }
 
     fn enter(&mut self, r: &TwEnter) -> io::Result<()> {
-        self.begin(Kind::TwEnter, &r.head, &r.conn);
+        self.begin(Kind::TwEnter, &r.head, &r.conn, &r.owner);
         push_str(&mut self.lines.buffer, name(r.substate, Substate::name));
         self.timer(r.timeout_jiffies, &r.wheel);
         let line = &mut self.lines.buffer;
@@ -124,11 +116,11 @@ impl<W: io::Write> Text<W> {
         if r.entered == Entered::Estimated as u8 {
             push_str(line, ", estimated");
         }
-        self.end(&r.owner)
+        self.end()
     }
 
     fn rearm(&mut self, r: &TwRearm) -> io::Result<()> {
-        self.begin(Kind::TwRearm, &r.head, &r.conn);
+        self.begin(Kind::TwRearm, &r.head, &r.conn, &r.owner);
         let line = &mut self.lines.buffer;
         push_str(line, "by ");
         push_str(line, name(r.cause, RearmCause::name));
@@ -140,7 +132,7 @@ impl<W: io::Write> Text<W> {
             push_str(line, " in FIN_WAIT2");
         }
         self.timer(r.timeout_jiffies, &r.wheel);
-        self.end(&r.owner)
+        self.end()
     }
 
     /// ": 60 s timer due in 61.920 s, cpu 1"
@@ -160,7 +152,7 @@ impl<W: io::Write> Text<W> {
     }
 
     fn exit(&mut self, r: &TwExit) -> io::Result<()> {
-        self.begin(Kind::TwExit, &r.head, &r.conn);
+        self.begin(Kind::TwExit, &r.head, &r.conn, &r.owner);
         let line = &mut self.lines.buffer;
         push_str(line, name(r.reason, ExitReason::name));
         let fin_wait2 = r.substate == Substate::FinWait2 as u8;
@@ -178,7 +170,7 @@ impl<W: io::Write> Text<W> {
             self.parts(r);
         }
         self.exit_notes(r);
-        self.end(&r.owner)
+        self.end()
     }
 
     /// " (60 s timer + 1.920 s slot + 212 µs late)"
@@ -223,14 +215,14 @@ impl<W: io::Write> Text<W> {
     }
 
     fn overflow(&mut self, r: &TwOverflow) -> io::Result<()> {
-        self.begin(Kind::TwOverflow, &r.head, &r.conn);
+        self.begin(Kind::TwOverflow, &r.head, &r.conn, &r.owner);
         let line = &mut self.lines.buffer;
         push_str(line, "TIME_WAIT skipped");
         if r.limit != NONE_NS {
             push_str(line, ": tcp_max_tw_buckets is ");
             push_u64(line, r.limit);
         }
-        self.end(&r.owner)
+        self.end()
     }
 }
 
