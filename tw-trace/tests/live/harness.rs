@@ -2,10 +2,10 @@
 
 use std::cell::Cell;
 use std::env;
-use std::fs;
+use std::fs::{self, File};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::sleep;
 use std::time::Duration;
@@ -118,6 +118,23 @@ fn binary(variable: &str, candidates: &[&str], how_to_build: &str) -> PathBuf {
     candidates.iter().map(|candidate| target.join(candidate)).find(|path| path.exists()).unwrap_or_else(
         || panic!("no {candidates:?} in {}: run `{how_to_build}` first, or set {variable}", target.display()),
     )
+}
+
+/// Starts a tracer that writes into the file; returns when the header is in it: everything is attached.
+pub(crate) fn attached(tracer: &mut Command, path: &Path) -> Child {
+    let mut child = tracer
+        .stdin(Stdio::null())
+        .stdout(File::create(path).expect("creating the file"))
+        .spawn()
+        .expect("running tw-trace");
+    for _ in 0..500 {
+        if path.metadata().expect("the file").len() > 0 {
+            return child;
+        }
+        sleep(Duration::from_millis(10));
+    }
+    let _ = child.kill();
+    panic!("tw-trace wrote no header within 5 s: {:?}", child.wait());
 }
 
 /// How a process ended and what it said; it must end within 20 s.

@@ -14,6 +14,7 @@ mod netns_gone;
 mod rate;
 mod reasons;
 mod run;
+mod runs;
 mod scale;
 #[path = "../common/schema.rs"]
 mod schema;

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::harness::{live, loud, tw_trace, unseen};
+use crate::harness::{attached, live, loud, tw_trace, unseen};
 use crate::traffic::Traffic;
 
 const CONNECTIONS: u32 = 300_000;
@@ -104,23 +104,11 @@ fn stop(mut tracer: Child) {
     assert!(tracer.wait().expect("waiting for tw-trace").success());
 }
 
-/// Returns when the header is in the file: everything is attached.
 fn to_file(netns: u64, path: &std::path::Path, more: &[&str]) -> Child {
-    let mut child = Command::new(tw_trace())
-        .args(["trace", "--json", "--netns", &netns.to_string()])
-        .args(more)
-        .stdin(Stdio::null())
-        .stdout(File::create(path).expect("creating the file"))
-        .spawn()
-        .expect("running tw-trace");
-    for _ in 0..500 {
-        if path.metadata().expect("the file").len() > 0 {
-            return child;
-        }
-        sleep(Duration::from_millis(10));
-    }
-    let _ = child.kill();
-    panic!("tw-trace wrote no header within 5 s: {:?}", child.wait());
+    attached(
+        Command::new(tw_trace()).args(["trace", "--json", "--netns", &netns.to_string()]).args(more),
+        path,
+    )
 }
 
 #[derive(Default)]

@@ -1,0 +1,135 @@
+//! The lines of a file, held against the kernel's own count of how often the program ran that makes them.
+
+use std::{
+    fs::{self, File},
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Child, Command},
+    thread::sleep,
+    time::Duration,
+};
+
+use aya::sys::{Stats, enable_stats};
+use nix::{
+    sys::signal::{Signal, kill},
+    time::{ClockId, clock_gettime},
+    unistd::Pid,
+};
+use serde_json::Value;
+
+use crate::{
+    harness::{attached, live, loud, tw_trace},
+    traffic::Traffic,
+};
+
+const CONNECTIONS: u32 = 300_000;
+/// Looks at the kernel's count, of which some are taken while nothing happens on this machine.
+const LOOKS: usize = 50;
+/// A run that began so long ago has been counted.
+const COUNTED_NS: u64 = 2_000_000;
+/// `BPF_PROG_TYPE_TRACING` (include/uapi/linux/bpf.h).
+const TRACING: u64 = 26;
+
+/// The whole machine is watched, since the kernel counts runs of the whole machine.
+#[test]
+fn each_run_of_the_program_is_a_line() {
+    live("each_run_of_the_program_is_a_line", check);
+}
+
+fn check() {
+    let _loud = loud();
+    let mut traffic = Traffic::rate(CONNECTIONS, 2);
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    let _statistics =
+        enable_stats(Stats::RunTime).expect("the kernel's statistics of programs (root, Linux 5.8)");
+    let mut tracer = states_to(file.path());
+    traffic.go(1);
+    let looks: Vec<_> = (0..LOOKS).map(|_| Look::take(&tracer)).collect();
+    kill(Pid::from_raw(tracer.id() as i32), Signal::SIGINT).expect("stopping tw-trace");
+    assert!(tracer.wait().expect("waiting for tw-trace").success());
+    let lines = Lines::read(file.path());
+    assert_eq!(lines.summary["lost"], 0, "{}", lines.summary);
+    let still: Vec<_> = looks
+        .iter()
+        .filter(|look| lines.until(look.from_ns - COUNTED_NS) == lines.until(look.to_ns))
+        .collect();
+    assert!(
+        !still.is_empty(),
+        "connections were made on this machine all the time, at each of {LOOKS} looks"
+    );
+    for look in still {
+        assert_eq!(look.runs, lines.until(look.to_ns), "runs of the program, and lines");
+        assert!(look.runs >= 10 * u64::from(CONNECTIONS), "{}", look.runs);
+    }
+}
+
+/// The trace event: other backends have more than one program that sees a change.
+fn states_to(path: &Path) -> Child {
+    let arguments = ["trace", "--json", "--events", "state", "--backend", "tracepoint"];
+    attached(Command::new(tw_trace()).args(arguments), path)
+}
+
+/// What the kernel had counted at some moment between two.
+struct Look {
+    from_ns: u64,
+    runs: u64,
+    to_ns: u64,
+}
+
+impl Look {
+    fn take(tracer: &Child) -> Self {
+        sleep(Duration::from_millis(5));
+        let from_ns = now_ns();
+        let runs = runs(tracer);
+        Self { from_ns, runs, to_ns: now_ns() }
+    }
+}
+
+fn now_ns() -> u64 {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("the clock");
+    now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64
+}
+
+/// Of the one tracing program that the process has open (`bpf_prog_show_fdinfo`).
+fn runs(process: &Child) -> u64 {
+    let open = fs::read_dir(format!("/proc/{}/fdinfo", process.id())).expect("its open files");
+    let programs: Vec<_> = open
+        .filter_map(|file| fs::read_to_string(file.ok()?.path()).ok())
+        .filter(|info| value(info, "prog_type:") == Some(TRACING))
+        .collect();
+    let [program] = &programs[..] else { panic!("one tracing program, not {}", programs.len()) };
+    value(program, "run_cnt:").expect("its runs")
+}
+
+fn value(info: &str, key: &str) -> Option<u64> {
+    info.lines().find_map(|line| line.strip_prefix(key)?.trim().parse().ok())
+}
+
+/// When each line's change was made, in order, and the summary.
+struct Lines {
+    made_ns: Vec<u64>,
+    summary: Value,
+}
+
+impl Lines {
+    fn read(path: &Path) -> Self {
+        let mut read = Self { made_ns: Vec::new(), summary: Value::Null };
+        for line in BufReader::new(File::open(path).expect("opening the file")).lines() {
+            let line = line.expect("reading the file");
+            if line.starts_with(r#"{"event":"state""#) {
+                let (_, behind) = line.split_once(r#""mono_ns":"#).expect("a time");
+                let (ns, _) = behind.split_once(',').expect("more behind it");
+                read.made_ns.push(ns.parse().expect("nanoseconds"));
+            } else if line.starts_with(r#"{"event":"summary""#) {
+                read.summary = serde_json::from_str(&line).expect("the summary");
+            }
+        }
+        // The rings of all CPUs are merged in the order of time; nearly sorted is sorted soon.
+        read.made_ns.sort_unstable();
+        read
+    }
+
+    fn until(&self, ns: u64) -> u64 {
+        self.made_ns.partition_point(|made| *made <= ns) as u64
+    }
+}
