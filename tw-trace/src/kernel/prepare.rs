@@ -1,6 +1,12 @@
 //! Everything that is looked up before a program can be loaded, in one pass over BTF and kallsyms.
 
-use std::{collections::BTreeMap, fs::File, io::BufReader, path::Path, thread};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, BufReader},
+    path::Path,
+    thread,
+};
 
 use anyhow::{Context as _, Result};
 use aya::Btf;
@@ -68,13 +74,12 @@ impl Prepared {
     /// Types and symbols are read side by side: either takes longer than all the rest up to the first program.
     pub fn read(btf_file: Option<&Path>) -> Self {
         let ((btf, attach_types), symbols) = thread::scope(|scope| {
-            let types = scope.spawn(|| read_types(btf_file));
-            let symbols = read_symbols();
-            let panicked = |_| {
-                let why = "not known: the thread that reads them panicked".to_owned();
-                (Err(Untold(why)), AttachTypes::default())
-            };
-            (types.join().unwrap_or_else(panicked), symbols)
+            let symbols = scope.spawn(read_symbols);
+            // The types here: memory that was another thread's is not given back (`give_back_memory`).
+            let types = read_types(btf_file);
+            let panicked =
+                |_| Err(KallsymsError::Read(io::Error::other("the thread that reads it panicked")));
+            (types, symbols.join().unwrap_or_else(panicked))
         });
         let facts = Facts::from_parts(System::read(), btf, &symbols);
         let (callers, tw_timer_handler) = match &symbols {
