@@ -7,6 +7,10 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result, bail};
 use aya_build::{Package, Toolchain};
+use object::{
+    build::elf::{Builder, SectionData},
+    elf::SHT_STRTAB,
+};
 
 #[path = "../xtask/src/pinned.rs"]
 mod pinned;
@@ -46,7 +50,27 @@ fn run() -> Result<()> {
     aya_build::build_ebpf([package], Toolchain::Custom(pinned::TOOLCHAIN)).context(
         "the kernel side (tw-trace-ebpf) was not built; where its source is not to blame, \
          `cargo xtask setup` checks the tools that build it",
-    )
+    )?;
+    strip(&PathBuf::from(env::var_os("OUT_DIR").context("OUT_DIR")?).join(KERNEL_SIDE))
+}
+
+/// Takes the DWARF out, three quarters of the file: the linker makes BTF of it and leaves it there. What is included
+/// is read by every run, and stays in its memory.
+fn strip(object: &Path) -> Result<()> {
+    let whole = fs::read(object).with_context(|| format!("reading {}", object.display()))?;
+    let mut builder = Builder::read(&*whole).context("the kernel side's object file")?;
+    for section in &mut builder.sections {
+        let name = section.name.as_slice();
+        section.delete = name.starts_with(b".debug_") || name.starts_with(b".rel.debug_");
+    }
+    // LLVM keeps the names of sections among those of symbols, this builder does not.
+    let names = builder.sections.add();
+    names.name = b".shstrtab".as_slice().into();
+    names.sh_type = SHT_STRTAB;
+    names.data = SectionData::SectionString;
+    let mut stripped = Vec::new();
+    builder.write(&mut stripped).context("the kernel side's object file without DWARF")?;
+    fs::write(object, stripped).with_context(|| format!("writing {}", object.display()))
 }
 
 /// For documentation and lints on a machine without the tools. A release is never without its kernel side.
