@@ -172,7 +172,8 @@ pub enum Phase {
     Watching = 0,
     /// Sockets of before the start are being looked for.
     Seeding = 1,
-    /// The length of TIME_WAIT is being learned: nothing is told or booked yet.
+    /// The length of TIME_WAIT is being learned, and the other programs are being attached: no socket is followed that
+    /// enters TIME_WAIT.
     Learning = 2,
     /// The run is about to end: of the sockets that are followed, those that the kernel still has are being marked.
     Checking = 3,

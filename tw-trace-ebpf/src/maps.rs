@@ -166,7 +166,8 @@ pub(crate) struct Scratch {
     /// A copy of the beginning of a `struct sock_common`.
     pub(crate) common: Common,
     pub(crate) conn: Conn,
-    /// The network namespace: the low half of its cookie, or its inode where the kernel has no cookies.
+    /// The network namespace: the low half of its cookie, or its inode where the kernel has no cookies. `conn.netns` is
+    /// its inode from one event to the next: neither is written alone (`sock::read_conn`).
     pub(crate) net: u64,
     pub(crate) time_wait: TimeWait,
     /// Who closed it.

@@ -58,7 +58,7 @@ pub struct Begun {
     pub rings: Rings,
     pub header: Header,
     pub ending: Ending,
-    /// CLOCK_MONOTONIC when attaching began.
+    /// CLOCK_MONOTONIC when the attaching of what tells anything began.
     pub started_ns: u64,
 }
 
@@ -166,12 +166,15 @@ fn seed(loaded: &mut Loaded, kernel: &Resolved, snapshots: &Snapshots) -> Vec<St
 
 fn untold(snapshots: &Snapshots) -> Option<String> {
     let untold = snapshots.untold;
-    (untold > 0).then(|| {
-        format!(
-            "{untold} processes hide their network namespace: sockets that were in TIME_WAIT there before the start \
-             are not told, unless another process shows it"
-        )
-    })
+    let who = match untold {
+        0 => return None,
+        1 => "1 process hides its".to_owned(),
+        more => format!("{more} processes hide their"),
+    };
+    Some(format!(
+        "{who} network namespace: sockets that were in TIME_WAIT there before the start are not told, unless another \
+         process shows it"
+    ))
 }
 
 fn header(kernel: &Resolved, about: &About, snapshots: &Snapshots, started: u64) -> Result<Header> {

@@ -5,12 +5,14 @@ use std::{io::Write as _, time::Instant};
 
 use anyhow::{Context as _, Result};
 use nix::time::ClockId;
+use tw_trace_common::config::Phase;
 
 use crate::{
     begin::Tell,
     kernel::{
         clock::now_ns,
         load::{Loaded, Log, Settings, load},
+        plan::Serves,
         prepare::{Attempts, Resolved},
         program::Refused,
         snapshots::{Readings, Snapshots},
@@ -27,7 +29,7 @@ pub struct Started {
     pub rings: Rings,
     /// Why the length of TIME_WAIT could not be learned beforehand.
     pub unlearned: Option<anyhow::Error>,
-    /// The kernel's counters right before the first program was attached.
+    /// The kernel's counters right before the first program that tells anything was attached.
     pub before: Readings,
     /// CLOCK_MONOTONIC then.
     pub started_ns: u64,
@@ -51,7 +53,7 @@ impl Started {
                 Err(error) => error.downcast::<Refused>()?,
             };
             let whole_log = (log == Log::Whole && !refused.log.is_empty()).then(|| refused.log.clone());
-            warn(&Warning::Refused { what: refused.to_string(), whole_log });
+            warn(&Warning::Refused { what: refused.to_string(), whole_log, extent: refused.extent });
             attempts.refused(&refused);
             kernel = attempts.best()?;
         }
@@ -75,7 +77,14 @@ impl Started {
         let rings = loaded.take_rings(settings.sizes)?;
         let started_ns = now_ns(ClockId::CLOCK_MONOTONIC)?;
         let before = snapshots.read();
-        loaded.attach(&kernel.plan)?;
+        if kernel.plan.program(Serves::Armings).is_some() {
+            // Sockets that enter are followed when all that tells of their ends is there.
+            loaded.attach(&kernel.plan)?;
+            loaded.set_phase(Phase::Seeding)?;
+        } else {
+            loaded.set_phase(Phase::Seeding)?;
+            loaded.attach(&kernel.plan)?;
+        }
         steps.done("programs attached");
         Ok(Self { kernel, settings, loaded, rings, unlearned, before, started_ns })
     }

@@ -5,6 +5,8 @@ use std::{
     io::{self, Write as _},
 };
 
+use crate::kernel::program::Extent;
+
 /// One warning, for stderr. Each says what, then the consequence, then the next step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Warning {
@@ -19,7 +21,7 @@ pub enum Warning {
     /// Not every time-wait socket of before the start could be found.
     SeedIncomplete { why: String },
     /// The kernel refused a program that should have worked; with `-v`, all that its verifier said.
-    Refused { what: String, whole_log: Option<String> },
+    Refused { what: String, whole_log: Option<String>, extent: Extent },
     /// Whether sockets went unseen could not be found out.
     Unchecked { why: String },
     /// Timers left the wheel, and no event said so.
@@ -51,8 +53,8 @@ impl Warning {
             Self::SeedIncomplete { why } => {
                 format!("not all time-wait sockets of before the start were found: {why}")
             }
-            Self::Refused { what, whole_log: None } => what.clone(),
-            Self::Refused { what, whole_log: Some(log) } => {
+            Self::Refused { what, whole_log: None, .. } => what.clone(),
+            Self::Refused { what, whole_log: Some(log), .. } => {
                 format!("the verifier's whole log:\n{log}\n{what}")
             }
             Self::Unchecked { why } => {
@@ -99,7 +101,10 @@ impl Warning {
             Self::SeedIncomplete { .. } => {
                 "watch for more than a minute: by then they have ended, and all others were seen from the start"
             }
-            Self::Refused { .. } => {
+            Self::Refused { extent: Extent::Kind, .. } => {
+                "none, if this kernel locks function tracing down; else run as root"
+            }
+            Self::Refused { extent: Extent::Program, .. } => {
                 "please report it with the output of `tw-trace doctor` and the log that -v shows"
             }
             Self::EndsUnseen { .. } | Self::TimersLost { .. } => {

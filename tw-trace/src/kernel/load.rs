@@ -1,9 +1,14 @@
 //! The aya calls: load the object with this kernel's facts in it, attach the plan, detach.
 
-use std::{collections::BTreeMap, fs::File, os::fd::AsFd as _, sync::Mutex, thread};
+use std::{collections::BTreeMap, fs::File, os::fd::AsFd as _, thread};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use aya::{Btf, Ebpf, Pod, VerifierLogLevel, maps::Map, programs::SocketFilter, util::nr_cpus};
+use aya::{
+    Btf, Ebpf, Pod, VerifierLogLevel,
+    maps::Map,
+    programs::{Program as Loadable, SocketFilter},
+    util::nr_cpus,
+};
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use tw_trace_common::{
     config::{CALLER_RANGES, CallerRange, Cell, Config, Filter, Phase, RINGS, mode_bits},
@@ -186,33 +191,26 @@ fn load_programs(ebpf: &mut Ebpf, rows: &[&'static Program], btf: &Btf, tick: Ti
     let mut programs: BTreeMap<_, _> = ebpf.programs_mut().collect();
     let calibrate = programs.remove("calibrate").context("the eBPF object has no program calibrate")?;
     let calibrate: &mut SocketFilter = calibrate.try_into()?;
-    let mut queue = Vec::new();
-    for row in rows {
+    let mut shares: [Vec<_>; 2] = Default::default();
+    for (index, row) in rows.iter().enumerate() {
         let program = programs
             .remove(row.name)
             .with_context(|| format!("the eBPF object has no program {}", row.name))?;
-        queue.push((program, *row));
+        shares[index % 2].push((program, *row));
     }
-    // By whoever is free: the verifier looks at some ten times as long as at others.
-    let queue = Mutex::new(queue);
-    let load = || -> Result<()> {
-        let next = || queue.lock().map(|mut queue| queue.pop()).map_err(|_| anyhow!(PANICKED));
-        while let Some((program, row)) = next()? {
-            program::load(program, row, btf)?;
-        }
-        Ok(())
+    let load = |share: Vec<(&mut Loadable, &'static Program)>| {
+        share.into_iter().try_for_each(|(program, row)| program::load(program, row, btf))
     };
+    let [first, second] = shares;
     thread::scope(|scope| {
-        let second = scope.spawn(load);
+        let second = scope.spawn(move || load(second));
         let clock = scope.spawn(move || clock::calibrate(calibrate, cells, tick));
-        load()?;
-        let panicked = |_| anyhow!(PANICKED);
+        load(first)?;
+        let panicked = |_| anyhow!("a thread that loads programs panicked");
         second.join().map_err(panicked)??;
         clock.join().map_err(panicked)?
     })
 }
-
-const PANICKED: &str = "a thread that loads programs panicked";
 
 fn ring_sizes(sizes: Sizes) -> Result<sizing::Rings> {
     let cpus = nr_cpus().map_err(|(file, error)| anyhow::Error::new(error).context(file))?;
@@ -251,25 +249,15 @@ impl Loaded {
         plan.program(Serves::Armings).map_or(Ok(()), |row| self.attach_one(row))
     }
 
-    /// Attaches in the plan's order what is not attached yet. Armings are told when all others are: from the end of
-    /// this on, or from when their program is attached, the last of the plan.
+    /// Attaches in the plan's order what is not attached yet.
     pub fn attach(&mut self, plan: &Plan) -> Result<()> {
-        let armings_wait = !self.attached.is_empty();
-        if !armings_wait {
-            self.set_phase(Phase::Seeding)?;
-        }
-        let is_attached = |attached: &[(&'static Program, Link)], row: &Program| {
-            attached.iter().any(|(there, _)| there.name == row.name)
-        };
         for row in &plan.programs {
-            if !is_attached(&self.attached, row) {
+            if !self.attached.iter().any(|(there, _)| there.name == row.name) {
                 self.attach_one(row)?;
             }
         }
+        // Detaching goes the other way.
         self.attached.sort_by_key(|(row, _)| plan.programs.iter().position(|other| other.name == row.name));
-        if armings_wait {
-            self.set_phase(Phase::Seeding)?;
-        }
         Ok(())
     }
 

@@ -150,12 +150,12 @@ impl Prepared {
 }
 
 impl AttachTypes {
-    /// They take as long to read as the rest of the types, although next to nothing is left in them: a type is known by
-    /// how many come before it.
     fn take(&mut self) -> Result<Btf> {
         self.first.take().map_or_else(|| self.read(), Ok)
     }
 
+    /// Takes as long as all types do, although next to nothing is left in them: a type is known by how many come before
+    /// it.
     fn read(&self) -> Result<Btf> {
         Btf::parse(&self.bytes, aya::Endianness::default()).context("reading the kernel's types")
     }

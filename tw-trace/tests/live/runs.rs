@@ -59,7 +59,8 @@ fn check() {
     );
     for look in still {
         assert_eq!(look.runs, lines.until(look.to_ns), "runs of the program, and lines");
-        assert!(look.runs >= 10 * u64::from(CONNECTIONS), "{}", look.runs);
+        // Some kernels hide a few from the program (`harness::live`).
+        assert!(look.runs >= 99 * u64::from(CONNECTIONS) / 10, "{}", look.runs);
     }
 }
 
