@@ -54,7 +54,7 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 pub struct TraceArgs {
-    /// Kinds of events to tell: state, tw_enter, tw_rearm, tw_exit [default: all]
+    /// Kinds of events to tell: state, tw_enter, tw_rearm, tw_exit, tw_overflow [default: all]
     #[arg(long, value_name = "KIND,…", value_delimiter = ',', value_parser = kind)]
     pub events: Vec<Kind>,
     #[command(flatten)]
@@ -212,7 +212,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     let duration =
         humantime::parse_duration(text).map_err(|error| format!("{error}; write it like 30s, 5min or 1h"))?;
     if duration.is_zero() {
-        Err("a run takes longer than that".to_owned())
+        Err("it must be longer than nothing; write it like 30s, 5min or 1h".to_owned())
     } else if duration > LONGEST_RUN {
         Err("at most 10 years; without --duration a run lasts until Ctrl-C".to_owned())
     } else {

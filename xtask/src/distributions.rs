@@ -67,7 +67,8 @@ pub fn made_of(events: &[Value]) -> Distributions {
         }
     };
     for event in events {
-        if event["event"] == "state" {
+        // close() after shutdown() sets the state again, and does not leave it.
+        if event["event"] == "state" && event["old"] != event["new"] {
             insert(format!("dwell {}", name(&event["old"])), &event["dwell_ns"]);
         }
         if event["event"] != "tw_exit" {

@@ -119,8 +119,8 @@ fn report(scratch: &Scratch, seen: &Seen, old: u8, new: u8, now: u64) {
     }
     count(Counter::States);
     let dwell_ns = if seen.since == 0 { NONE_NS } else { now - seen.since };
-    // The time in a state that was asked for, not that in the state before it.
-    if globals::counts_dwell() && dwell_ns != NONE_NS && filter::states_match(old, old) {
+    // The time in a state that was asked for, not that in the state before it; once it is left.
+    if globals::counts_dwell() && dwell_ns != NONE_NS && old != new && filter::states_match(old, old) {
         histogram::record(Series::dwell_key(old), dwell_ns);
     }
     if globals::streams(Kind::State) && filter::states_match(old, new) {
@@ -167,9 +167,10 @@ fn follow(sk: u64, old: u8, new: u8, key: u64, now: u64) -> Seen {
             child_since
         }
     };
-    socket.since_ns = now;
+    // close() after shutdown() sets the state again, which it has been in since shutdown(); and the FIN, and so
+    // TIME_WAIT, stays that of who sent it.
+    socket.since_ns = if new == old { since } else { now };
     socket.state = new;
-    // close() after shutdown() sets the state again: the FIN, and so TIME_WAIT, stays that of who sent it.
     if globals::owners() && acts_itself(new) && new != old {
         sock::read_current(&mut socket.owner);
     }

@@ -5,6 +5,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use anyhow::Context as _;
 use tw_trace_common::event::Kind;
 
 use crate::cli::DoctorArgs;
@@ -108,8 +109,9 @@ pub fn doctor(args: &DoctorArgs) -> anyhow::Result<()> {
     let format = if args.json { Format::Json } else { Format::Text };
     let mut out = io::BufWriter::new(io::stdout().lock());
     check_btf_file(args.btf.as_deref())?;
-    let usable = run(format, args.btf.as_deref(), &mut out)?;
-    out.flush()?;
+    let usable = run(format, args.btf.as_deref(), &mut out)
+        .and_then(|usable| out.flush().map(|()| usable))
+        .context("writing to standard output")?;
     if usable {
         Ok(())
     } else {

@@ -8,8 +8,8 @@ mod owners;
 mod totals;
 
 use tw_trace_common::counter::{Counter, CounterKind, of_kind};
-use tw_trace_common::event::{Kind, NONE_NS, TwExit, exit_flags};
-use tw_trace_common::state::{ExitReason, Substate};
+use tw_trace_common::event::{Kind, NONE_NS, TwExit};
+use tw_trace_common::state::{Entered, ExitReason, Substate};
 
 pub use durations::{Durations, Spread};
 pub use expired::{Expired, Group as ExpiredGroup, Range, expired_rounding_ns, rounding_ns};
@@ -66,8 +66,7 @@ impl Collector {
         let reason = usize::from(exit.reason).min(ExitReason::ALL.len() - 1);
         self.exits[reason] += 1;
         self.owners.add(&exit.owner);
-        // A start that hid in the timer's slot is known to a jiffy; that of a seeded socket is a guess.
-        let dated = exit.flags & exit_flags::SEEDED == 0;
+        let dated = exit.entered == Entered::Exact as u8;
         if dated && exit.fin_wait2_ns != 0 && exit.fin_wait2_ns != NONE_NS {
             self.fin_wait2.add(exit.fin_wait2_ns);
         }

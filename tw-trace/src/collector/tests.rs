@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tw_trace_common::followed::Ledger;
+use tw_trace_common::{event::exit_flags, followed::Ledger};
 
 use super::*;
 use crate::made_up::{self, Random, SECOND, START, TICK_NS};
@@ -109,15 +109,20 @@ fn time_in_fin_wait2_is_not_time_in_time_wait() {
 #[test]
 fn estimated_times_are_counted_and_in_no_figure() {
     let mut collector = Collector::new(TICK_NS);
-    let seeded = TwExit { flags: exit_flags::SEEDED, ..made_up::exit() };
+    let estimated = Entered::Estimated as u8;
+    let seeded = TwExit { flags: exit_flags::SEEDED, entered: estimated, ..made_up::exit() };
     collector.observe(&Record::TwExit(TwExit { duration_ns: 75 * SECOND, fin_wait2_ns: SECOND, ..seeded }));
     collector.observe(&Record::TwExit(TwExit { duration_ns: NONE_NS, ..seeded }));
     let summary = collector.finish(&KernelTotals::default(), Audit::default());
     assert_eq!((summary.estimated, summary.duration, summary.fin_wait2), (2, None, None));
+    let flags = exit_flags::HIDDEN_REARM | exit_flags::HIDDEN_FLIP;
+    collector.observe(&Record::TwExit(TwExit { flags, entered: estimated, ..made_up::exit() }));
+    let summary = collector.finish(&KernelTotals::default(), Audit::default());
+    assert_eq!((summary.estimated, summary.duration, summary.fin_wait2), (3, None, None));
     assert_eq!((summary.expired.len(), summary.bars.len(), summary.expired_otherwise), (0, 0, 0));
     collector.observe(&Record::TwExit(made_up::exit()));
     let summary = collector.finish(&KernelTotals::default(), Audit::default());
-    assert_eq!((summary.estimated, summary.duration.map(|d| d.max_ns)), (2, Some(61_923_000_000)));
+    assert_eq!((summary.estimated, summary.duration.map(|d| d.max_ns)), (3, Some(61_923_000_000)));
     assert_eq!(summary.expired[0].count, 1);
 }
 

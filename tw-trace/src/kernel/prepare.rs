@@ -1,7 +1,6 @@
 //! Everything that is looked up before a program can be loaded, in one pass over BTF and kallsyms.
 
 use std::{
-    collections::BTreeMap,
     fs::File,
     io::{self, BufReader},
     path::Path,
@@ -219,10 +218,14 @@ impl Attempts {
 
 /// One sentence per missing thing, with the backends that want it.
 fn all_refuse(refusals: &[plan::Refusal]) -> String {
-    let mut wanted_by: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    // In the order in which they are given: privileges come first.
+    let mut wanted_by: Vec<(&str, Vec<&str>)> = Vec::new();
     for refusal in refusals {
         for reason in &refusal.reasons {
-            wanted_by.entry(reason).or_default().push(refusal.backend.name());
+            match wanted_by.iter_mut().find(|(known, _)| known == reason) {
+                Some((_, by)) => by.push(refusal.backend.name()),
+                None => wanted_by.push((reason, vec![refusal.backend.name()])),
+            }
         }
     }
     let reasons: Vec<_> = wanted_by

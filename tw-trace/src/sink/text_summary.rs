@@ -133,7 +133,11 @@ fn write_exits(text: &mut String, summary: &Summary) -> Result {
         )?;
     }
     if summary.estimated > 0 {
-        writeln!(text, "{} more whose start was not seen are left out of the times", summary.estimated)?;
+        writeln!(
+            text,
+            "{} more whose start was not seen, only worked out, are left out of the times",
+            summary.estimated
+        )?;
     }
     if let Some(spread) = summary.fin_wait2 {
         writeln!(

@@ -31,6 +31,8 @@ pub(super) struct Block {
     pub(super) interval_ns: u64,
     pub(super) counted: Counted,
     pub(super) by: Option<Top>,
+    /// Sockets in TIME_WAIT, of those that were asked for.
+    pub(super) living: u64,
 }
 
 /// The keys that counted most.

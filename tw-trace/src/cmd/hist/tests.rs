@@ -100,7 +100,7 @@ const BY: [ByArg; 6] =
 
 fn block(counted: Counted, by: Option<ByArg>, top: usize) -> Block {
     let by = by.map(|by| counted.top(by, top));
-    Block { mono_ns: made_up::START + SECOND, interval_ns: SECOND, counted, by }
+    Block { mono_ns: made_up::START + SECOND, interval_ns: SECOND, counted, by, living: 67 }
 }
 
 fn written(write: impl FnOnce(&mut dyn Format)) -> Vec<Value> {
@@ -188,12 +188,12 @@ fn the_table_is_aligned_and_says_what_is_left_out() {
     let text = String::from_utf8(out).expect("UTF-8");
     for part in [
         "TIME_WAIT, expired                         2      61.000 s",
-        "3 more left TIME_WAIT, but when they had entered it was not seen",
+        "3 more left TIME_WAIT, but when they had entered it is only worked out",
         "Time in TIME_WAIT of 16 sockets:",
         "TIME_WAIT BY CGROUP",
         "3 under 2 more keys",
         "2 under no key",
-        "nothing to count",
+        "nothing to count\n67 sockets are in TIME_WAIT; their times are counted when they end",
     ] {
         assert!(text.contains(part), "{part}\n{text}");
     }

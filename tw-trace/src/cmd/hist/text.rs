@@ -76,11 +76,18 @@ fn write_block(
     let ago = seconds(block.mono_ns.saturating_sub(started_ns));
     writeln!(text, "\n{ago:.1} s: what came in {:.1} s", seconds(block.interval_ns))?;
     let counted = &block.counted;
-    if counted.is_empty() {
-        return writeln!(text, "nothing to count");
-    }
-    write_distributions(text, counted)?;
     let time_wait = counted.time_wait();
+    if counted.is_empty() {
+        writeln!(text, "nothing to count")?;
+    } else {
+        write_distributions(text, counted)?;
+    }
+    if time_wait.count() == 0 && block.living > 0 {
+        writeln!(text, "{} sockets are in TIME_WAIT; their times are counted when they end", block.living)?;
+    }
+    if counted.is_empty() {
+        return Ok(());
+    }
     if time_wait.count() > 0 {
         writeln!(text, "\nTime in TIME_WAIT of {} sockets:", time_wait.count())?;
         write_bars(text, &time_wait.bars())?;
@@ -95,7 +102,9 @@ fn write_distributions(text: &mut String, counted: &Counted) -> fmt::Result {
     }
     match counted.undated {
         0 => Ok(()),
-        count => writeln!(text, "{count} more left TIME_WAIT, but when they had entered it was not seen"),
+        count => {
+            writeln!(text, "{count} more left TIME_WAIT, but when they had entered it is only worked out")
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use tw_trace_common::{counter::Counter, histogram::Series, state::ExitReason};
+use tw_trace_common::{counter::Counter, followed::Ledger, histogram::Series, state::ExitReason};
 
 use super::{
     asked::Asked,
@@ -82,14 +82,15 @@ impl HistView {
         }
     }
 
-    fn tell_block(&mut self, counted: Counted, now_ns: u64) -> Result<()> {
+    fn tell_block(&mut self, loaded: &Loaded, counted: Counted, now_ns: u64) -> Result<()> {
         let since = counted.since(&self.last.0);
         let asked = self.show.asked;
         let by = asked.by.map(|by| since.top(by, asked.top));
         let interval_ns = now_ns.saturating_sub(self.last.1);
         self.last = (counted, now_ns);
         self.blocks += 1;
-        tell(self.format.block(&Block { mono_ns: now_ns, interval_ns, counted: since, by }))
+        let living = loaded.ledgers()?.values().map(Ledger::living).sum();
+        tell(self.format.block(&Block { mono_ns: now_ns, interval_ns, counted: since, by, living }))
     }
 
     /// Hands on the records that were made before `until_ns`.
@@ -173,7 +174,7 @@ impl View for HistView {
         if self.is_owed {
             return Ok(());
         }
-        self.tell_block(Counted::read(loaded, self.show.asked)?, now_ns)
+        self.tell_block(loaded, Counted::read(loaded, self.show.asked)?, now_ns)
     }
 
     fn finish(&mut self, loaded: &Loaded, end: &End) -> Result<()> {
@@ -181,7 +182,7 @@ impl View for HistView {
         self.drain(u64::MAX)?;
         let counted = Counted::read(loaded, self.show.asked)?;
         if self.blocks == 0 || self.is_owed || !counted.since(&self.last.0).is_empty() {
-            self.tell_block(counted, end.to_ns)?;
+            self.tell_block(loaded, counted, end.to_ns)?;
         }
         let summary = self.summary(loaded, end)?;
         if self.show.summary == Tell::Yes {

@@ -15,6 +15,9 @@ const WANTED: [&str; 3] = ["\"tw_exit\"", "\"header\"", "\"summary\""];
 /// What the run measured; an error says what is wrong with it, and where.
 pub(super) fn read(mut input: impl BufRead) -> Result<Measured, String> {
     const NOT_A_RUN: &str = "give what `tw-trace trace --json` printed";
+    /// They have summaries too, but no times.
+    const OTHERS: [&str; 2] = ["wheel", "hist"];
+    let mut other = None;
     let mut measured = Measured::default();
     let mut line = Vec::new();
     for number in 1u64.. {
@@ -29,6 +32,8 @@ pub(super) fn read(mut input: impl BufRead) -> Result<Measured, String> {
         let text = String::from_utf8_lossy(&line);
         // A file that is no run shows in its first line.
         if number > 1 && !WANTED.iter().any(|event| text.contains(event)) {
+            let begins = |view: &&&str| text.starts_with(&format!("{{\"event\":\"{view}\""));
+            other = other.or_else(|| OTHERS.iter().find(begins));
             continue;
         }
         match serde_json::from_str::<Value>(&text) {
@@ -38,6 +43,11 @@ pub(super) fn read(mut input: impl BufRead) -> Result<Measured, String> {
             Err(_) if number > 1 && !line.ends_with(b"\n") => {}
             Err(error) => return Err(format!("line {number}: {error}; {NOT_A_RUN}")),
         }
+    }
+    if let (0, Some(view)) = (measured.exits, other) {
+        return Err(format!(
+            "this is what `tw-trace {view} --json` printed, which has no tw_exit lines; {NOT_A_RUN}"
+        ));
     }
     if measured.exits == 0 && measured.summary.is_none() {
         return Err(format!("it has neither a tw_exit line nor a summary; {NOT_A_RUN}"));

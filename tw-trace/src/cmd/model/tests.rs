@@ -60,6 +60,13 @@ fn run(exits: &[TwExit], summary: &Summary) -> String {
     String::from_utf8(out).expect("UTF-8")
 }
 
+#[test]
+fn a_run_of_another_view_is_refused_by_its_name() {
+    let wheel = "{\"event\":\"header\"}\n{\"event\":\"wheel\"}\n{\"event\":\"summary\"}\n";
+    let why = lines::read(wheel.as_bytes()).err().expect("no times in it");
+    assert!(why.starts_with("this is what `tw-trace wheel --json` printed"), "{why}");
+}
+
 fn compared(command: &str, run: &str) -> Report {
     let measured = lines::read(run.as_bytes()).expect("a run");
     report(&args(command), Some(&measured)).expect("a comparison")

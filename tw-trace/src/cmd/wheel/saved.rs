@@ -43,7 +43,7 @@ pub fn show(path: &Path, style: Style, summary: bool) -> Result<()> {
             }
             // The last line of a run that was killed may be cut off.
             Err(_) if number > 1 && !line.ends_with('\n') => {}
-            Err(error) => return Err(at(&error.to_string()).into()),
+            Err(error) => return Err(at(&format!("{error}; save a run with `tw-trace wheel --json`")).into()),
         }
     }
     if header.is_none() {

@@ -101,7 +101,7 @@ impl Facts {
                 if !names.is_empty() {
                     missing.push(format!(
                         "{} missing: nothing can be loaded; run as root, or grant it with \
-                         `setcap cap_bpf,cap_perfmon,cap_syslog+ep`",
+                         `setcap cap_bpf,cap_perfmon,cap_syslog+ep FILE`",
                         match names.as_slice() {
                             [one] => format!("{one} is"),
                             all => format!("{} are", all.join(" and ")),
