@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
+use nix::sys::signal::{SigHandler, Signal, signal};
 
 use crate::vm::Prepared;
 use crate::{build, setup, sh};
@@ -104,6 +105,13 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     Ok(())
 }
 
+/// A shell that starts us in the background has us ignore SIGINT, and so all that we start: it is how we stop them.
+fn heed_interrupts() -> Result<()> {
+    // SAFETY: the default is no handler of ours.
+    unsafe { signal(Signal::SIGINT, SigHandler::SigDfl) }.context("heeding SIGINT again")?;
+    Ok(())
+}
+
 fn compare() -> Result<()> {
     match instructions::check()? {
         Verdict::Same => println!("as in the baseline"),
@@ -124,6 +132,7 @@ fn to_go(round: Duration, rounds_left: u32) -> String {
 
 impl BenchArgs {
     fn measure(&self, start: Instant) -> Result<()> {
+        heed_interrupts()?;
         setup::for_build(None)?;
         let offer = Offer {
             xtask: std::env::current_exe().context("the path of this xtask")?,

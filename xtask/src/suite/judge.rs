@@ -106,6 +106,7 @@ fn problems(case: &Case<'_>, player: &Player, events: &[&Value], tick_ns: u64) -
     let tcpext = &player.over["tcpext"];
     let mut problems = truth::expectation_problems(player.scenario, &lives, tcpext);
     problems.extend(truth::counter_problems(tcpext, &lives, case.capabilities));
+    problems.extend(truth::dwell_problems(&here));
     problems.extend(listing::problems(&player.played["listing"], &lives, tick_ns));
     // Thousands of timers of one slot take longer than a tick.
     let lateness = match player.scenario.begins {

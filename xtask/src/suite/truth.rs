@@ -141,6 +141,30 @@ pub(super) fn counter_problems(tcpext: &Value, lives: &[Life], capabilities: &Ca
         .collect()
 }
 
+/// The time in a state runs from when it was entered until it is left; to set it again, as close() does after
+/// shutdown(), is neither. Of sockets whose cookies are told.
+pub(super) fn dwell_problems(events: &[&Value]) -> Vec<String> {
+    let mut entered: BTreeMap<u64, (&Value, u64)> = BTreeMap::new();
+    let mut problems = Vec::new();
+    for change in events.iter().filter(|event| event["event"] == "state") {
+        let (old, new) = (&change["old"], &change["new"]);
+        let (Some(cookie), Some(now)) = (change["cookie"].as_u64(), change["mono_ns"].as_u64()) else {
+            continue;
+        };
+        let since = entered.get(&cookie).filter(|(state, _)| *state == old).map(|(_, since)| now - since);
+        let told = change["dwell_ns"].as_u64();
+        if let (Some(since), Some(told)) = (since, told)
+            && since != told
+        {
+            problems.push(format!("{old} was left for {new} after {since} ns, the event says {told}"));
+        }
+        if old != new {
+            entered.insert(cookie, (new, now));
+        }
+    }
+    problems
+}
+
 /// What the scenario was written to provoke.
 pub(super) fn expectation_problems(scenario: &Scenario, lives: &[Life], tcpext: &Value) -> Vec<String> {
     let expect = &scenario.expect;
