@@ -46,9 +46,10 @@ pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
 /// The scenarios on other kernels than this machine's.
 fn boot(tally: &mut Tally) {
     match vm::matrix() {
-        Ok(Matrix { passed, failures, skips, table }) => {
+        Ok(Matrix { passed, failures, skips, repeats, table }) => {
             println!("\n{table}");
             tally.add(passed, failures, skips);
+            tally.repeated(repeats);
         }
         Err(error) => tally.add(0, Vec::new(), vec![format!("real kernels under QEMU: {error:#}")]),
     }

@@ -97,6 +97,11 @@ impl Tally {
         &self.failures
     }
 
+    /// What had to be done more than once.
+    pub(crate) fn repeated(&mut self, repeats: Vec<String>) {
+        self.repeats.extend(repeats);
+    }
+
     pub(crate) fn repeats(&self) -> &[String] {
         &self.repeats
     }

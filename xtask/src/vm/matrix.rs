@@ -22,6 +22,8 @@ pub(crate) struct Matrix {
     pub(crate) passed: usize,
     pub(crate) failures: Vec<String>,
     pub(crate) skips: Vec<String>,
+    /// Guests that were booted more than once, and why.
+    pub(crate) repeats: Vec<String>,
     /// For people.
     pub(crate) table: String,
 }
@@ -44,10 +46,16 @@ fn guests(folder: &Path) -> Result<Vec<Guest>> {
 
 impl Matrix {
     fn of(reports: &[Report]) -> Self {
-        let mut matrix =
-            Self { passed: 0, failures: Vec::new(), skips: Vec::new(), table: table::text(reports) };
+        let mut matrix = Self {
+            passed: 0,
+            failures: Vec::new(),
+            skips: Vec::new(),
+            repeats: Vec::new(),
+            table: table::text(reports),
+        };
         for report in reports {
             let guest = format!("Linux {}, {}", report.line, report.backend.name());
+            matrix.repeats.extend(report.repeated.iter().map(|why| format!("the guest {guest}: {why}")));
             for verdict in &report.verdicts {
                 match verdict.outcome {
                     Outcome::Pass | Outcome::Difference => matrix.passed += 1,

@@ -92,7 +92,10 @@ impl State {
 
     fn hear(&mut self, event: &Event) {
         match event {
-            Event::Started => self.phase = Phase::Booting(Instant::now()),
+            // For the first time, or once more.
+            Event::Started => {
+                (self.phase, self.run, self.failed) = (Phase::Booting(Instant::now()), 0, 0);
+            }
             Event::Heard(Heard::Ready { .. }) => self.phase = Phase::Running(Instant::now()),
             Event::Heard(Heard::Total(total)) => self.total = Some(self.run + *total),
             Event::Heard(Heard::Verdict(verdict)) => {

@@ -39,6 +39,12 @@ pub(super) fn text(reports: &[Report]) -> String {
     explain(&mut out, reports, Outcome::Skipped, "Skipped");
     explain(&mut out, reports, Outcome::Pass, COMPARED);
     broken(&mut out, reports);
+    for report in reports {
+        let name = run::name(&report.line, report.arch, report.backend);
+        for why in &report.repeated {
+            let _ = writeln!(out, "\nREPEATED: {name}: {why}");
+        }
+    }
     out
 }
 
@@ -206,6 +212,7 @@ pub(super) mod tests {
             verdicts: verdicts.collect(),
             broken: None,
             complaints: Vec::new(),
+            repeated: Vec::new(),
         }
     }
 
