@@ -51,7 +51,12 @@ fn run() -> Result<()> {
         "the kernel side (tw-trace-ebpf) was not built; where its source is not to blame, \
          `cargo xtask setup` checks the tools that build it",
     )?;
-    strip(&PathBuf::from(env::var_os("OUT_DIR").context("OUT_DIR")?).join(KERNEL_SIDE))
+    strip(&object()?)
+}
+
+/// Where the program includes it from.
+fn object() -> Result<PathBuf> {
+    Ok(PathBuf::from(env::var_os("OUT_DIR").context("OUT_DIR")?).join(KERNEL_SIDE))
 }
 
 /// Takes the DWARF out, three quarters of the file: the linker makes BTF of it and leaves it there. What is included
@@ -80,7 +85,7 @@ fn skip() -> Result<()> {
         bail!("AYA_BUILD_SKIP is set: a release build without its kernel side could trace nothing; unset it");
     }
     println!("cargo::warning=AYA_BUILD_SKIP is set: this build has no kernel side and can trace nothing");
-    let object = PathBuf::from(env::var_os("OUT_DIR").context("OUT_DIR")?).join(KERNEL_SIDE);
+    let object = object()?;
     fs::write(&object, []).with_context(|| format!("writing {}", object.display()))
 }
 

@@ -3,6 +3,7 @@
 pub mod backend;
 pub mod demo;
 pub mod distributions;
+pub mod fdinfo;
 pub mod netns;
 pub mod suite;
 pub mod traffic;

@@ -12,10 +12,12 @@ use std::{
 use aya::sys::{Stats, enable_stats};
 use nix::{
     sys::signal::{Signal, kill},
-    time::{ClockId, clock_gettime},
+    time::ClockId,
     unistd::Pid,
 };
 use serde_json::Value;
+use tw_trace::kernel::clock::now_ns;
+use xtask::fdinfo::{descriptors, field};
 
 use crate::{
     harness::{attached, live, loud, tw_trace},
@@ -80,30 +82,25 @@ struct Look {
 impl Look {
     fn take(tracer: &Child) -> Self {
         sleep(Duration::from_millis(5));
-        let from_ns = now_ns();
+        let from_ns = monotonic();
         let runs = runs(tracer);
-        Self { from_ns, runs, to_ns: now_ns() }
+        Self { from_ns, runs, to_ns: monotonic() }
     }
 }
 
-fn now_ns() -> u64 {
-    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("the clock");
-    now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64
+fn monotonic() -> u64 {
+    now_ns(ClockId::CLOCK_MONOTONIC).expect("the clock")
 }
 
 /// Of the one tracing program that the process has open (`bpf_prog_show_fdinfo`).
 fn runs(process: &Child) -> u64 {
-    let open = fs::read_dir(format!("/proc/{}/fdinfo", process.id())).expect("its open files");
-    let programs: Vec<_> = open
-        .filter_map(|file| fs::read_to_string(file.ok()?.path()).ok())
-        .filter(|info| value(info, "prog_type:") == Some(TRACING))
+    let programs: Vec<_> = descriptors(process.id())
+        .iter()
+        .filter_map(|file| fs::read_to_string(file).ok())
+        .filter(|info| field(info, "prog_type") == Some(TRACING))
         .collect();
     let [program] = &programs[..] else { panic!("one tracing program, not {}", programs.len()) };
-    value(program, "run_cnt:").expect("its runs")
-}
-
-fn value(info: &str, key: &str) -> Option<u64> {
-    info.lines().find_map(|line| line.strip_prefix(key)?.trim().parse().ok())
+    field(program, "run_cnt").expect("its runs")
 }
 
 /// When each line's change was made, in order, and the summary.

@@ -5,7 +5,7 @@ use std::fs;
 
 use anyhow::{Context as _, Result};
 
-use super::programs::{descriptors, field};
+use xtask::fdinfo::{descriptors, field};
 
 /// In KiB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

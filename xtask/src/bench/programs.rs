@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::mem::zeroed;
 use std::os::fd::{AsFd as _, AsRawFd as _};
-use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use aya::programs::loaded_programs;
+use xtask::fdinfo::{descriptors, field};
 
 /// What the kernel's statistics say of one program.
 #[derive(Clone, Debug)]
@@ -60,19 +60,6 @@ pub(crate) fn runs(pid: u32) -> Result<Vec<Runs>> {
     Ok(runs)
 }
 
-/// What the kernel tells about each of its descriptors.
-pub(crate) fn descriptors(pid: u32) -> Vec<PathBuf> {
-    let folder = Path::new("/proc").join(pid.to_string()).join("fdinfo");
-    let entries = fs::read_dir(folder).into_iter().flatten();
-    entries.filter_map(|entry| Some(entry.ok()?.path())).collect()
-}
-
-/// A figure, or with names (`link_type`) that it is there at all.
-pub(crate) fn field(fdinfo: &str, name: &str) -> Option<u64> {
-    let value = fdinfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-    Some(value.trim().parse().unwrap_or(0))
-}
-
 /// The members of `union bpf_attr` for BPF_TASK_FD_QUERY (Linux 4.18).
 #[repr(C)]
 struct TaskFdQuery {
@@ -101,15 +88,6 @@ fn is_event_with_program(pid: u32, fd: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn figures_of_fdinfo() {
-        let text = "pos:\t0\nlink_type:\ttracing\nprog_id:\t3908\nrun_time_ns:\t12\n";
-        assert_eq!(field(text, "prog_id"), Some(3908));
-        assert_eq!(field(text, "run_time_ns"), Some(12));
-        assert_eq!(field(text, "link_type"), Some(0));
-        assert_eq!(field(text, "run_cnt"), None);
-    }
 
     #[test]
     fn what_ran_before_does_not_count() {

@@ -4,10 +4,11 @@
 use serde_json::Value;
 
 use super::judge::Outcome;
+use super::nested;
 use super::wheel_view::Company;
 use crate::distributions::{differences, made_of, told};
 
-/// A guest's emulated CPU is slow enough for softirqs to come into programs now and then; *seen* up to 7.
+/// Events lost to nesting that a guest may pass over; *seen* up to 7.
 const MOST_NESTED: u64 = 20;
 
 /// The lines between header and summary: its events, if it was asked for them, and what it counted.
@@ -16,10 +17,10 @@ pub(super) fn outcome(lines: &[Value], summary: &Value, company: Company) -> Out
     if summary["balanced"] != true {
         problems.push(format!("not balanced: {}", summary["unbalanced"]));
     }
-    let passed_over =
-        only_recursion(summary).filter(|events| company == Company::Alone && *events <= MOST_NESTED);
+    let passed_over = nested::only(&summary["lost_by"])
+        .filter(|events| company == Company::Alone && *events <= MOST_NESTED);
     if summary["lost"] != 0 && passed_over.is_none() {
-        problems.push(format!("lost {}: {}", summary["lost"], summary["lost_by"]));
+        problems.push(nested::loss(summary));
     }
     let told = told(lines);
     if told.is_empty() {
@@ -35,12 +36,6 @@ pub(super) fn outcome(lines: &[Value], summary: &Value, company: Company) -> Out
             "the kernel does not run a program inside itself: {events} events were not seen, and are counted as lost"
         )),
     }
-}
-
-/// How many events were lost, if all of them because a softirq came into the program that was to see them.
-fn only_recursion(summary: &Value) -> Option<u64> {
-    let lost_by = summary["lost_by"].as_object()?;
-    lost_by.keys().all(|cause| cause == "recursion").then(|| lost_by.get("recursion")?.as_u64()).flatten()
 }
 
 #[cfg(test)]

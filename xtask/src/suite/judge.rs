@@ -8,7 +8,7 @@ use super::normal::{Line, normalised};
 use super::perform::Performed;
 use super::players::Player;
 use super::wheel_view::{self, Company};
-use super::{Lateness, demux, hist_view, listing, truth, wheel};
+use super::{Lateness, demux, hist_view, listing, nested, truth, wheel};
 use crate::backend::Backend;
 use crate::traffic::capability::Capabilities;
 use crate::traffic::difference::Difference;
@@ -120,7 +120,7 @@ fn problems(case: &Case<'_>, player: &Player, events: &[&Value], tick_ns: u64) -
 
 fn summary(summary: &Value) -> Outcome {
     if summary["lost"] != 0 {
-        Outcome::Fail(format!("lost {}: {}", summary["lost"], summary["lost_by"]))
+        Outcome::Fail(nested::loss(summary))
     } else if summary["balanced"] != true {
         Outcome::Fail(format!("not balanced: {}", summary["unbalanced"]))
     } else {

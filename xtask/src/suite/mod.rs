@@ -10,6 +10,7 @@ mod golden;
 mod hist_view;
 mod judge;
 mod listing;
+pub mod nested;
 mod normal;
 mod perform;
 pub mod player;

@@ -1,6 +1,5 @@
 //! Runs the guests, some at a time, and gathers what each came to.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::mpsc::{self, Sender};
@@ -14,6 +13,7 @@ use super::port::{self, Durations, Heard, Oracle, Outcome, Verdict};
 use super::progress::Progress;
 use super::qemu::{self, Boot, Clock, End};
 use xtask::backend::Backend;
+use xtask::suite::nested;
 
 /// A guest to be run: one kernel, one backend, all scenarios.
 #[derive(Debug)]
@@ -56,18 +56,14 @@ pub(super) struct Report {
 const ATTEMPTS: usize = 3;
 
 impl Report {
-    /// What the run lost, if that is why it failed: records of programs that would have interrupted themselves, and
-    /// nothing else. The kernel does not run those (tracing programs since 5.12), and tw-trace counts them. On an
-    /// emulated CPU a program takes so long that softirqs come in, and change the states of many sockets.
-    fn nested(&self) -> Option<String> {
+    /// What the run lost to nesting, if that is why it failed and it lost nothing otherwise.
+    fn lost_to_nesting(&self) -> Option<String> {
         if self.broken.is_some() || !self.complaints.is_empty() {
             return None;
         }
         let failed = |verdict: &&Verdict| verdict.scenario == "summary" && verdict.outcome == Outcome::Fail;
-        let why = self.verdicts.iter().find(failed)?.why.as_deref()?;
-        let (lost, by) = why.strip_prefix("lost ")?.split_once(": ")?;
-        let by: BTreeMap<String, u64> = serde_json::from_str(by).ok()?;
-        by.keys().eq(["recursion"]).then(|| format!("{lost} records were lost to nesting"))
+        let lost = nested::told(self.verdicts.iter().find(failed)?.why.as_deref()?)?;
+        Some(format!("{lost} records were lost to nesting"))
     }
 
     pub(super) fn count(&self, outcome: Outcome) -> usize {
@@ -129,7 +125,7 @@ fn work(queue: &Queue<'_>, orders: &Orders<'_>, tell: &Sender<(usize, Event)>) {
         let report = loop {
             tell(Event::Started);
             let report = guest.run(orders, &tell);
-            match report.nested() {
+            match report.lost_to_nesting() {
                 Some(why) if repeated.len() + 1 < ATTEMPTS => repeated.push(why),
                 Some(_) | None => break Report { repeated, ..report },
             }
@@ -228,12 +224,12 @@ mod tests {
             Report { verdicts: vec![verdict], ..reports()[0].clone() }
         };
         let nested = summary(r#"lost 24: {"recursion":24}"#);
-        assert_eq!(nested.nested().as_deref(), Some("24 records were lost to nesting"));
-        assert_eq!(Report { complaints: vec!["BUG".to_owned()], ..nested }.nested(), None);
+        assert_eq!(nested.lost_to_nesting().as_deref(), Some("24 records were lost to nesting"));
+        assert_eq!(Report { complaints: vec!["BUG".to_owned()], ..nested }.lost_to_nesting(), None);
         for other in [r#"lost 25: {"recursion":24,"ring_state":1}"#, r#"not balanced: ["lost 1: {}"]"#] {
-            assert_eq!(summary(other).nested(), None, "{other}");
+            assert_eq!(summary(other).lost_to_nesting(), None, "{other}");
         }
-        assert_eq!(reports()[0].nested(), None);
+        assert_eq!(reports()[0].lost_to_nesting(), None);
     }
 
     #[test]

@@ -82,17 +82,20 @@ fn write_block(
     } else {
         write_distributions(text, counted)?;
     }
-    if time_wait.count() == 0 && block.living > 0 {
-        writeln!(text, "{} sockets are in TIME_WAIT; their times are counted when they end", block.living)?;
+    match (time_wait.count(), block.living) {
+        (0, 0) => {}
+        (0, living) => {
+            writeln!(text, "{living} sockets are in TIME_WAIT; their times are counted when they end")?;
+        }
+        (ended, _) => {
+            writeln!(text, "\nTime in TIME_WAIT of {ended} sockets:")?;
+            write_bars(text, &time_wait.bars())?;
+        }
     }
-    if counted.is_empty() {
-        return Ok(());
+    match &block.by {
+        Some(top) if !counted.is_empty() => write_top(text, top, counted.no_room, cgroups),
+        Some(_) | None => Ok(()),
     }
-    if time_wait.count() > 0 {
-        writeln!(text, "\nTime in TIME_WAIT of {} sockets:", time_wait.count())?;
-        write_bars(text, &time_wait.bars())?;
-    }
-    block.by.as_ref().map_or(Ok(()), |top| write_top(text, top, counted.no_room, cgroups))
 }
 
 fn write_distributions(text: &mut String, counted: &Counted) -> fmt::Result {

@@ -16,7 +16,7 @@ const WANTED: [&str; 3] = ["\"tw_exit\"", "\"header\"", "\"summary\""];
 pub(super) fn read(mut input: impl BufRead) -> Result<Measured, String> {
     const NOT_A_RUN: &str = "give what `tw-trace trace --json` printed";
     /// They have summaries too, but no times.
-    const OTHERS: [&str; 2] = ["wheel", "hist"];
+    const OTHERS: [(&str, &str); 2] = [("wheel", r#"{"event":"wheel""#), ("hist", r#"{"event":"hist""#)];
     let mut other = None;
     let mut measured = Measured::default();
     let mut line = Vec::new();
@@ -32,8 +32,7 @@ pub(super) fn read(mut input: impl BufRead) -> Result<Measured, String> {
         let text = String::from_utf8_lossy(&line);
         // A file that is no run shows in its first line.
         if number > 1 && !WANTED.iter().any(|event| text.contains(event)) {
-            let begins = |view: &&&str| text.starts_with(&format!("{{\"event\":\"{view}\""));
-            other = other.or_else(|| OTHERS.iter().find(begins));
+            other = other.or_else(|| OTHERS.iter().find(|(_, begin)| text.starts_with(begin)));
             continue;
         }
         match serde_json::from_str::<Value>(&text) {
@@ -44,7 +43,7 @@ pub(super) fn read(mut input: impl BufRead) -> Result<Measured, String> {
             Err(error) => return Err(format!("line {number}: {error}; {NOT_A_RUN}")),
         }
     }
-    if let (0, Some(view)) = (measured.exits, other) {
+    if let (0, Some((view, _))) = (measured.exits, other) {
         return Err(format!(
             "this is what `tw-trace {view} --json` printed, which has no tw_exit lines; {NOT_A_RUN}"
         ));
