@@ -29,7 +29,7 @@ pub(crate) fn loud() -> RwLockWriteGuard<'static, ()> {
 }
 
 thread_local! {
-    /// Sockets of this test that went without the kernel running a program.
+    /// Events of this test that went without the kernel running a program.
     static UNSEEN: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -39,7 +39,7 @@ const ATTEMPTS: u32 = 3;
 /// Runs a test that traces this machine's kernel; says so and leaves it where that cannot be.
 ///
 /// Some vendors' kernels run no tracing program while process 1 is on a CPU (kernel.init_private), so that now and
-/// then a whole burst of expiries is not to be seen. A test that fails there and has lost sockets that way proves
+/// then a whole burst of expiries is not to be seen. A test that fails there and has lost events that way proves
 /// nothing, and is repeated, which it says. Anywhere else, and for any other reason, a failure is a failure.
 pub(crate) fn live(test: &str, body: impl Fn()) {
     repeated(test, Evidence::Wanted, body);
@@ -71,8 +71,8 @@ fn repeated(test: &str, evidence: Evidence, body: impl Fn()) {
             resume_unwind(failure);
         }
         eprintln!(
-            "tw-trace-repeat: {test}: it failed, and this kernel hides events (kernel.init_private): {unseen} ends of \
-             sockets were not seen"
+            "tw-trace-repeat: {test}: it failed, and this kernel hides events (kernel.init_private): {unseen} were \
+             not seen"
         );
     }
 }
@@ -82,8 +82,8 @@ fn hides_events() -> bool {
 }
 
 /// Takes note of what a run lost in that way.
-pub(crate) fn unseen(sockets: u64) {
-    UNSEEN.set(UNSEEN.get() + sockets);
+pub(crate) fn unseen(events: u64) {
+    UNSEEN.set(UNSEEN.get() + events);
 }
 
 /// What this machine lacks; found out once.

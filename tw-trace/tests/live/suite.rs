@@ -25,17 +25,23 @@ fn every_scenario_is_told_as_its_golden_has_it() {
             .collect();
         unseen(lines.last().and_then(|last| last["unseen"].as_u64()).unwrap_or(0));
         let scenarios: Vec<_> = lines.iter().filter(|line| !line["scenario"].is_null()).collect();
-        let failed: Vec<_> = scenarios.iter().filter(|line| line["outcome"] == "fail").collect();
+        let failed: Vec<_> =
+            scenarios.iter().filter(|line| line["outcome"] == "fail").map(|line| said(line)).collect();
         let told = String::from_utf8_lossy(&suite.stderr);
-        assert!(failed.is_empty(), "{failed:#?}\n{told}");
+        assert!(failed.is_empty(), "{}\n{told}", failed.join("\n"));
         assert!(suite.status.success(), "{}\n{told}", suite.status);
         // All scenarios, the tracer's own audit, and those of the wheel and hist views beside it.
         let all = xtask::traffic::scenario::all().count() + 3;
         assert_eq!(scenarios.len(), all, "{told}");
         assert_eq!(lines.last().map(|last| &last["scenarios"]), Some(&all.into()), "{told}");
         for skipped in scenarios.iter().filter(|line| line["outcome"] == "skipped") {
-            let text = |key: &str| skipped[key].as_str().unwrap_or("?");
-            eprintln!("tw-trace-skip-part: {}: {}", text("scenario"), text("why"));
+            eprintln!("tw-trace-skip-part: {}", said(skipped));
         }
     });
+}
+
+/// What the suite says of a scenario.
+fn said(line: &Value) -> String {
+    let text = |key: &str| line[key].as_str().unwrap_or("?");
+    format!("{}: {}", text("scenario"), text("why"))
 }
