@@ -5,11 +5,13 @@
 //! work prints `tw-trace-skip-part: <part>: <reason>`: it passed, and the part is skipped. `tw-trace-repeat: <test>:
 //! <reason>` says that a test failed, and was tried once more.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 const SKIP: &str = "tw-trace-skip: ";
 const SKIP_PART: &str = "tw-trace-skip-part: ";
 const REPEAT: &str = "tw-trace-repeat: ";
+/// Bytes of what a failed test says that are shown behind its name.
+const LONGEST_WHY: usize = 400;
 
 #[derive(Default)]
 pub(crate) struct Tally {
@@ -23,11 +25,18 @@ pub(crate) struct Tally {
     skips_of_parts: BTreeSet<String>,
     failures: Vec<String>,
     repeats: Vec<String>,
+    /// Whose output is being shown.
+    shown: String,
+    /// The lines that follow say why.
+    panicked: bool,
+    /// What each test that panicked last said.
+    whys: BTreeMap<String, String>,
 }
 
 impl Tally {
     /// Takes a line; true when it begins the next part (a test binary or a crate's doc tests).
     pub(crate) fn line(&mut self, line: &str) -> bool {
+        self.why(line);
         if let Some(skip) = line.strip_prefix(SKIP) {
             self.skips.insert(skip.trim_end().to_owned());
         } else if let Some(skip) = line.strip_prefix(SKIP_PART) {
@@ -40,12 +49,27 @@ impl Tally {
             self.ignored += count(counts, "ignored");
         } else if let Some(test) = line.strip_prefix("test ") {
             self.test(test);
+        } else if let Some(shown) = shown(line) {
+            shown.clone_into(&mut self.shown);
         } else if let Some(part) = part(line) {
             self.part = part.to_owned();
             self.finished = 0;
             return true;
         }
         false
+    }
+
+    /// What a panic said ends with an empty line, or with a note of the runtime's.
+    fn why(&mut self, line: &str) {
+        if line.contains(" panicked at ") {
+            self.panicked = true;
+            self.whys.remove(&self.shown);
+        } else if line.is_empty() || line.starts_with("note: ") {
+            self.panicked = false;
+        } else if self.panicked {
+            let why = self.whys.entry(self.shown.clone()).or_default();
+            why.extend(line.chars().chain([' ']).take(LONGEST_WHY.saturating_sub(why.len())));
+        }
     }
 
     fn test(&mut self, test: &str) {
@@ -93,8 +117,14 @@ impl Tally {
         self.skips.iter().chain(&self.skips_of_parts).map(String::as_str)
     }
 
-    pub(crate) fn failures(&self) -> &[String] {
-        &self.failures
+    /// With what each said last.
+    pub(crate) fn failures(&self) -> impl Iterator<Item = String> {
+        self.failures.iter().map(|failure| {
+            let name = failure.split_once(" (").map_or(failure.as_str(), |(name, _)| name);
+            self.whys
+                .get(name)
+                .map_or_else(|| failure.clone(), |why| format!("{failure}: {}", why.trim_end()))
+        })
     }
 
     /// What had to be done more than once.
@@ -112,6 +142,11 @@ fn count(counts: &str, word: &str) -> usize {
     let words: Vec<&str> = counts.split([' ', ';', '.']).collect();
     let number = words.windows(2).find(|pair| pair[1] == word).map(|pair| pair[0]);
     number.and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+/// Whose output follows: `---- wheel::rounds_up stdout ----`.
+fn shown(line: &str) -> Option<&str> {
+    line.strip_prefix("---- ")?.strip_suffix(" stdout ----")
 }
 
 /// The part that cargo announces: `     Running tests/live.rs (…)`, `   Doc-tests tw_trace`.
@@ -165,6 +200,15 @@ successes:
 ---- killed stdout ----
 tw-trace-skip: killed: CAP_NET_ADMIN is missing
 
+failures:
+
+---- reused stdout ----
+
+thread 'reused' (77) panicked at tests/live.rs:12:5:
+assertion failed: reason
+  left: expired
+note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace
+
 test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 62.10s
 ";
 
@@ -172,7 +216,10 @@ test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; 
     fn sums_over_all_parts() {
         let tally = tally(TWO_PARTS, false);
         assert_eq!((tally.passed(), tally.failed(), tally.skipped()), (2, 1, 2));
-        assert_eq!(tally.failures(), ["reused (tests/live.rs)"]);
+        assert_eq!(
+            tally.failures().collect::<Vec<_>>(),
+            ["reused (tests/live.rs): assertion failed: reason   left: expired"]
+        );
         assert_eq!(tally.skips().collect::<Vec<_>>(), ["killed: CAP_NET_ADMIN is missing"]);
         assert_eq!(tally.progress(), ("tests/live.rs", 3));
     }
@@ -199,7 +246,7 @@ test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; 
         let crashed =
             tally("     Running tests/live.rs (target/debug/deps/live-4567)\nrunning 9 tests\n", false);
         assert_eq!(crashed.failed(), 1);
-        assert!(crashed.failures()[0].contains("tests/live.rs"));
+        assert!(crashed.failures().next().is_some_and(|failure| failure.contains("tests/live.rs")));
         assert_eq!(tally("error: could not compile", false).failed(), 1);
     }
 
