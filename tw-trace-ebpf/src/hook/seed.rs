@@ -1,6 +1,5 @@
 //! Time-wait sockets on the kernel's own list: those that were there before us, and those that are there at the end.
 
-use aya_ebpf::bindings::BPF_NOEXIST;
 use tw_trace_common::{
     config::{Cell, Phase},
     counter::Counter,
@@ -11,7 +10,9 @@ use tw_trace_common::{
 use crate::{
     count::{book, count},
     ends, filter,
-    maps::{EEXIST, Place, TIME_WAITS, cell},
+    followed::{self, Address, Followed},
+    hook::owner,
+    maps::{ENDED, Place, cell},
     sock::{self, Probed},
 };
 
@@ -28,10 +29,11 @@ pub(crate) fn listed(tw: u64) {
 /// One that is followed has not ended unseen.
 #[inline(always)]
 fn found(tw: u64) {
-    if let Some(known) = TIME_WAITS.get_ptr_mut(tw) {
-        // SAFETY: a map value. Should the socket end and the entry be used again meanwhile, another one gets a wrong bit:
-        // at the end of a run, when only sockets that are overdue are asked for the mark.
-        unsafe { (*known).flags |= FOUND };
+    let Some(scratch) = Place::Iterator.scratch() else { return };
+    if let Some(followed) = followed::find(Address::of(tw, scratch)) {
+        // Should the socket end and the entry be used again meanwhile, another one gets a wrong bit: at the end of a run,
+        // when only sockets that are overdue are asked for the mark.
+        followed.socket().flags |= FOUND;
     }
 }
 
@@ -47,40 +49,52 @@ fn seeded(tw: u64) {
         return;
     }
     let ends = ends::key(scratch) as u16;
-    let (conn, entry) = (&scratch.conn, &mut scratch.time_wait);
-    *entry = TimeWait {
+    scratch.time_wait = TimeWait {
         began_ns: 0,
         entered_ns: 0,
         armed_ns: 0,
         cgroup: 0,
-        comm: [0; 2],
         pid: 0,
         armed_expires: sock::expires::<Probed>(timer) as u32,
         timeout_jiffies: 0,
         net: scratch.net as u32,
         ends,
-        cookie: conn.cookie as u16,
+        cookie: scratch.conn.cookie as u16,
         rearms: 0,
         substate: sock::substate(tw),
         flags: exit_flags::SEEDED,
     };
-    let entry: &TimeWait = entry;
-    match TIME_WAITS.insert(tw, entry, u64::from(BPF_NOEXIST)) {
-        Ok(()) => {}
+    let address = Address::of(tw, scratch);
+    if followed::find(address).is_some() {
         // Its arming was seen.
-        Err(EEXIST) => return,
-        Err(_) => {
-            // What is looked for again later has been counted already.
-            if cell(Cell::Phase) == Phase::Seeding as u64 {
-                count(Counter::SeedMapFull);
-            }
-            return;
-        }
+        return;
     }
-    if sock::pprev::<Probed>(timer) == 0 && TIME_WAITS.remove(tw).is_ok() {
+    let Some(followed) = followed::insert(address, &scratch.time_wait) else {
+        // What is looked for again later has been counted already.
+        if cell(Cell::Phase) == Phase::Seeding as u64 {
+            count(Counter::SeedMapFull);
+        }
+        return;
+    };
+    owner::keep_name(&followed, &NOBODY);
+    if sock::pprev::<Probed>(timer) == 0 && ENDED.remove(address.number()).is_ok() {
         // It ended between the look at it and the insertion, and nobody will tell us again.
+        followed.remove(address);
         count(Counter::EndedBeforeSeed);
         return;
     }
-    book(scratch.net, conn.netns, |ledger| ledger.seeded += 1);
+    book(scratch.net, scratch.conn.netns, |ledger| ledger.seeded += 1);
+}
+
+/// Looks once more for a socket that ends and is not followed: it may be the one that is being seeded right now. Then both
+/// sides know of its end, and whoever takes the note of it lets go of the entry.
+#[inline(always)]
+pub(crate) fn followed_meanwhile(tw: Address) -> Option<Followed> {
+    let phase = cell(Cell::Phase);
+    if phase != Phase::Seeding as u64 && phase != Phase::SeedingAgain as u64 {
+        return None;
+    }
+    let _ = ENDED.insert(tw.number(), 0, 0);
+    let followed = followed::find(tw)?;
+    ENDED.remove(tw.number()).is_ok().then_some(followed)
 }
