@@ -20,10 +20,12 @@ pub struct Line {
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Neighbours {
-    /// A few bits of the address of the socket in each line; zero where it is free.
+    /// A few bits of the address of the socket in each line; zero where there is none.
     pub tags: [u8; NEIGHBOURS as usize],
-    /// Sockets whose first choice is one of these, and that have another.
-    pub elsewhere: u64,
+    /// A byte a line: one where it is a socket's, for a moment more where others wanted it too.
+    pub claims: [u64; NEIGHBOURS as usize / 8],
+    /// A byte a line: sockets whose first choice it is, and that have another.
+    pub elsewhere: [u64; NEIGHBOURS as usize / 8],
 }
 
 pub const NEIGHBOURS: u32 = 64;

@@ -8,22 +8,34 @@
 //! than the array has lines, so two sockets may want one. The second takes another of its `CHOICES`, and is counted at
 //! its home: where nobody is counted, a socket that is not at home is not followed. Tags tell what is in a line before it
 //! is touched.
+//!
+//! A line is claimed, filled, and found from then on: by its tag and by its address. Events of one socket never overlap,
+//! but for the iterator (`hook::seed`), so nobody looks for a socket that another CPU is putting in or taking out.
 
-use tw_trace_common::followed::{Line, NEIGHBOURS, Neighbours, TimeWait};
+use tw_trace_common::{
+    event::Owner,
+    followed::{Line, NEIGHBOURS, Neighbours, TimeWait},
+};
 
 use crate::{
-    globals::{CONFIG, load},
+    globals::{self, CONFIG, load},
     maps::{NAMES, NEIGHBOURHOODS, Scratch, TIME_WAITS, fetch_add},
     sockets, words,
 };
 
 /// Lines that a socket may have. With four lines in seven taken, all of them are taken for one socket in a million.
 const CHOICES: u32 = 24;
-/// A socket has 256 bytes or some more (`struct tcp_timewait_sock`, 5.10 – 7.3), so that no two begin in one such unit.
-const UNIT_SHIFT: u32 = 8;
-/// Sockets of a page stay together: units of a page.
-const PAGE_UNITS: u32 = 16;
+/// No two sockets begin in one such unit, in sixteenths of its 240 bytes: `struct tcp_timewait_sock` has these or more
+/// in its slab (5.10 – 7.3; 248 and 256 were seen).
+const UNIT: u32 = 15;
+/// Sockets that stay together when they move.
+const BLOCK: u32 = 16;
+/// Sockets of one home that may be elsewhere: they are counted in a byte, to which CPUs add before they look.
+const MOST_ELSEWHERE: u8 = 128;
 const NOWHERE: u32 = u32::MAX;
+/// 2^32 / φ, whose multiples spread over all numbers.
+const SPREAD: u32 = 0x9e37_79b9;
+const OTHER: u32 = 0x85eb_ca6b;
 
 /// The address of a time-wait socket, to calculate with.
 #[derive(Clone, Copy)]
@@ -42,7 +54,7 @@ impl Address {
 
     #[inline(always)]
     fn unit(self) -> u32 {
-        (self.0 >> UNIT_SHIFT) as u32
+        (self.0 >> 4) as u32 / UNIT
     }
 
     /// The line that is its own.
@@ -51,25 +63,21 @@ impl Address {
         self.unit().checked_rem(lines()).unwrap_or(0)
     }
 
-    /// One of the other lines: in any place of a page, lest those go to waste where no socket begins.
+    /// One of the other lines, in any place of a block.
     #[inline(always)]
     fn choice(self, choice: u32) -> u32 {
-        let hash = spread(self.unit() / PAGE_UNITS);
-        let page = (hash as u32).wrapping_add(choice.wrapping_mul((hash >> 32) as u32 | 1));
-        let pages = lines() / PAGE_UNITS;
-        ((u64::from(page) * u64::from(pages)) >> 32) as u32 * PAGE_UNITS + (self.unit() + choice) % PAGE_UNITS
+        let unit = self.unit();
+        // Multiplied twice, with a shift between: after one multiplication, who meets on one choice meets on all others.
+        let hash = (unit / BLOCK).wrapping_add(choice.wrapping_mul(OTHER)).wrapping_mul(SPREAD);
+        let hash = (hash ^ hash >> 15).wrapping_mul(OTHER);
+        let block = (u64::from(hash) * u64::from(lines() / BLOCK)) >> 32;
+        block as u32 * BLOCK + unit.wrapping_add(choice) % BLOCK
     }
 
     #[inline(always)]
     fn tag(self) -> u8 {
-        (spread(self.unit()) >> 56) as u8 | 1
+        (self.unit().wrapping_mul(SPREAD) >> 24) as u8 | 1
     }
-}
-
-#[inline(always)]
-fn spread(number: u32) -> u64 {
-    // 2^64 / φ
-    u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 #[inline(always)]
@@ -85,10 +93,10 @@ pub(crate) struct Followed {
 }
 
 impl Followed {
-    /// What is known of it: to be changed by who holds the lock of its bucket or of its timer's base.
+    /// What is known of it.
     #[inline(always)]
     pub(crate) fn socket(&self) -> &'static mut TimeWait {
-        // SAFETY: a map value, which stays.
+        // SAFETY: a map value, which stays; changed by events of this socket, and marked by the iterator.
         unsafe { &mut (*self.line).socket }
     }
 
@@ -98,18 +106,39 @@ impl Followed {
         NAMES.get_ptr_mut(self.index)
     }
 
+    #[inline(always)]
+    fn keep_name(&self, owner: &Owner) {
+        if !globals::owners() {
+            return;
+        }
+        if let Some(name) = self.name() {
+            // SAFETY: sixteen bytes behind a word and two numbers, so aligned to words; volatile as in `words::copy`.
+            unsafe { name.write_volatile((&raw const owner.comm).cast::<[u64; 2]>().read_volatile()) }
+        }
+    }
+
+    /// From now on it is found by this address and tag; by zeroes, not any more.
+    #[inline(always)]
+    fn label(&self, tw: u64, tag: u8) {
+        if let Some(place) = Place::of(self.index) {
+            // SAFETY: an aligned word and a byte of maps, of a line that is claimed.
+            unsafe {
+                (&raw mut (*self.line).tw).write_volatile(tw);
+                place.tag().write_volatile(tag);
+            }
+        }
+    }
+
     /// Lets go of it: the line may be another socket's at once.
     #[inline(always)]
     pub(crate) fn remove(self, tw: Address) {
         if self.index != tw.home() {
             count_elsewhere(tw, -1);
         }
-        if let Some(tag) = tag(self.index) {
-            // SAFETY: a byte of a map, of a line that is this socket's.
-            unsafe { tag.write_volatile(0) }
+        self.label(0, 0);
+        if let Some(place) = Place::of(self.index) {
+            place.claims().add(-1);
         }
-        // SAFETY: a map value.
-        fetch_add(unsafe { &raw mut (*self.line).tw }, -tw.0.cast_signed());
     }
 }
 
@@ -121,9 +150,11 @@ pub(crate) fn find(tw: Address) -> Option<Followed> {
 
 /// Makes an entry for a socket that has none; none if there is no room.
 #[inline(always)]
-pub(crate) fn insert(tw: Address, socket: &TimeWait) -> Option<Followed> {
+pub(crate) fn insert(tw: Address, socket: &TimeWait, owner: &Owner) -> Option<Followed> {
     let followed = at(time_wait_claim(tw.0))?;
     words::copy(followed.socket(), socket);
+    followed.keep_name(owner);
+    followed.label(tw.0, tw.tag());
     Some(followed)
 }
 
@@ -142,9 +173,8 @@ extern "C" fn time_wait_line(tw: u64) -> u32 {
     if is_of(home, tw) {
         return home;
     }
-    let Some(neighbours) = neighbours(home) else { return NOWHERE };
-    // SAFETY: an aligned word of a map; a socket is looked for where it was counted before.
-    if unsafe { (&raw const (*neighbours).elsewhere).read_volatile() } == 0 {
+    let Some(place) = Place::of(home) else { return NOWHERE };
+    if place.elsewhere().read() == 0 {
         return NOWHERE;
     }
     (1..CHOICES).map(|choice| tw.choice(choice)).find(|&index| is_of(index, tw)).unwrap_or(NOWHERE)
@@ -156,10 +186,16 @@ extern "C" fn time_wait_line(tw: u64) -> u32 {
 extern "C" fn time_wait_claim(tw: u64) -> u32 {
     let tw = Address(tw);
     let home = tw.home();
-    if claim(home, tw) {
+    if claim(home) {
         return home;
     }
-    let Some(index) = (1..CHOICES).map(|choice| tw.choice(choice)).find(|&index| claim(index, tw)) else {
+    let Some(place) = Place::of(home) else { return NOWHERE };
+    if place.elsewhere().read() >= MOST_ELSEWHERE {
+        return NOWHERE;
+    }
+    let Some(index) =
+        (1..CHOICES).map(|choice| tw.choice(choice)).find(|&index| index != home && claim(index))
+    else {
         return NOWHERE;
     };
     count_elsewhere(tw, 1);
@@ -168,53 +204,87 @@ extern "C" fn time_wait_claim(tw: u64) -> u32 {
 
 #[inline(always)]
 fn is_of(index: u32, tw: Address) -> bool {
-    let (Some(tag), Some(line)) = (tag(index), TIME_WAITS.get_ptr(index)) else { return false };
+    let (Some(place), Some(line)) = (Place::of(index), TIME_WAITS.get_ptr(index)) else { return false };
     // SAFETY: a byte of a map, and an aligned word of one.
-    unsafe { tag.read_volatile() == tw.tag() && (&raw const (*line).tw).read_volatile() == tw.0 }
-}
-
-#[inline(always)]
-fn neighbours(index: u32) -> Option<*mut Neighbours> {
-    NEIGHBOURHOODS.get_ptr_mut(index / NEIGHBOURS)
-}
-
-#[inline(always)]
-fn tag(index: u32) -> Option<*mut u8> {
-    // SAFETY: within the tags.
-    neighbours(index)
-        .map(|found| unsafe { (&raw mut (*found).tags).cast::<u8>().add((index % NEIGHBOURS) as usize) })
+    unsafe { place.tag().read_volatile() == tw.tag() && (&raw const (*line).tw).read_volatile() == tw.0 }
 }
 
 #[inline(always)]
 fn count_elsewhere(tw: Address, by: i64) {
-    if let Some(neighbours) = neighbours(tw.home()) {
-        // SAFETY: a map value.
-        fetch_add(unsafe { &raw mut (*neighbours).elsewhere }, by);
+    if let Some(place) = Place::of(tw.home()) {
+        place.elsewhere().add(by);
     }
 }
 
-/// Takes a line if it is free. Two CPUs that find it so at one moment both add their address, and it belongs to the
-/// one that then reads its own, if any: there is no comparing and exchanging before 5.12.
+/// Takes a line if it is free. CPUs that find it so at one moment all add themselves, and it belongs to the one that then
+/// finds itself alone, if any: there is no comparing and exchanging before 5.12.
 #[inline(always)]
-fn claim(index: u32, tw: Address) -> bool {
-    let (Some(tag), Some(line)) = (tag(index), TIME_WAITS.get_ptr_mut(index)) else { return false };
-    // SAFETY: a byte of a map. It is zeroed before the line becomes free, and only written by whose the line is.
-    if unsafe { tag.read_volatile() } != 0 {
+fn claim(index: u32) -> bool {
+    let Some(place) = Place::of(index) else { return false };
+    let claims = place.claims();
+    if claims.read() != 0 {
         return false;
     }
-    // SAFETY: an aligned word of a map, which changes by atomic additions only.
-    let word = unsafe { &raw mut (*line).tw };
-    // SAFETY: as above.
-    if unsafe { word.read_volatile() } != 0 {
-        return false;
+    claims.add(1);
+    if claims.read() == 1 {
+        return true;
     }
-    fetch_add(word, tw.0.cast_signed());
-    // SAFETY: as above.
-    if unsafe { word.read_volatile() } != tw.0 {
-        fetch_add(word, -tw.0.cast_signed());
-        return false;
+    claims.add(-1);
+    false
+}
+
+/// A line's place among its neighbours.
+#[derive(Clone, Copy)]
+struct Place {
+    neighbours: *mut Neighbours,
+    place: usize,
+}
+
+impl Place {
+    #[inline(always)]
+    fn of(index: u32) -> Option<Self> {
+        let neighbours = NEIGHBOURHOODS.get_ptr_mut(index / NEIGHBOURS)?;
+        Some(Self { neighbours, place: (index % NEIGHBOURS) as usize })
     }
-    // SAFETY: as above.
-    unsafe { tag.write_volatile(tw.tag()) }
-    true
+
+    #[inline(always)]
+    fn tag(self) -> *mut u8 {
+        // SAFETY: within the tags.
+        unsafe { (&raw mut (*self.neighbours).tags).cast::<u8>().add(self.place) }
+    }
+
+    #[inline(always)]
+    fn claims(self) -> Lane {
+        // SAFETY: a map value.
+        Lane { bytes: unsafe { (&raw mut (*self.neighbours).claims).cast() }, place: self.place }
+    }
+
+    #[inline(always)]
+    fn elsewhere(self) -> Lane {
+        // SAFETY: a map value.
+        Lane { bytes: unsafe { (&raw mut (*self.neighbours).elsewhere).cast() }, place: self.place }
+    }
+}
+
+/// One of [`NEIGHBOURS`] bytes, changed by additions to its word, which is what the machine has; the lowest byte is the
+/// first. It never overflows into the next.
+#[derive(Clone, Copy)]
+struct Lane {
+    bytes: *mut u8,
+    place: usize,
+}
+
+impl Lane {
+    #[inline(always)]
+    fn read(self) -> u8 {
+        // SAFETY: a byte of a map.
+        unsafe { self.bytes.add(self.place).read_volatile() }
+    }
+
+    #[inline(always)]
+    fn add(self, by: i64) {
+        // SAFETY: an aligned word of a map.
+        let word = unsafe { self.bytes.add(self.place & !7).cast::<u64>() };
+        fetch_add(word, by << (self.place % 8 * 8));
+    }
 }

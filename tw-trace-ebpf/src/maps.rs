@@ -57,15 +57,15 @@ pub(crate) struct Allocation {
 #[map]
 pub(crate) static TIME_WAITS: Array<Line> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
-/// Those that ended, while sockets are being seeded, without having been found among the followed: see `hook::seed`.
+/// The one that is being seeded: see `hook::seed`.
 #[map]
-pub(crate) static ENDED: LruHashMap<u64, u64> = LruHashMap::with_max_entries(4096, 0);
+pub(crate) static SEEDING: HashMap<u64, u64> = HashMap::with_max_entries(64, 0);
 
 /// The names of their owners, by the index of the line. One entry where nobody asks for owners.
 #[map]
 pub(crate) static NAMES: Array<[u64; 2]> = Array::with_max_entries(1, 0);
 
-/// What is in each [`NEIGHBOURS`](tw_trace_common::followed::NEIGHBOURS) lines.
+/// What is in each of [`NEIGHBOURS`](tw_trace_common::followed::NEIGHBOURS) lines.
 #[map]
 pub(crate) static NEIGHBOURHOODS: Array<Neighbours> = Array::with_max_entries(1, 0);
 

@@ -27,7 +27,8 @@ use crate::{
 pub(crate) fn ended<M: Memory>(tw: u64, timer: u64, reason: ExitReason, baseclk: Option<u64>) {
     let Some(scratch) = Place::Timer.scratch() else { return };
     let address = Address::of(tw, scratch);
-    let Some(followed) = followed::find(address).or_else(|| seed::followed_meanwhile(address)) else {
+    let found = if seed::is_being_seeded(address) { None } else { followed::find(address) };
+    let Some(followed) = found else {
         if sock::read_conn::<Probed>(tw, scratch) {
             time_wait::unknown(scratch);
         }

@@ -11,7 +11,7 @@ use crate::{
     count::count,
     followed::{self, Address},
     hook::{
-        ended,
+        ended, seed,
         time_wait::{self, Start},
         timer,
     },
@@ -66,7 +66,8 @@ pub(crate) fn killed(ctx: *mut c_void, tw: u64) {
     // SAFETY: as above.
     let expired = unsafe { core::mem::replace(&mut (*cpu).expired, 0) };
     let Some(scratch) = Place::Timer.scratch() else { return };
-    if expired == tw && followed::find(Address::of(tw, scratch)).is_none() {
+    // While sockets are being seeded, one that was just told as unknown may be there for a moment.
+    if expired == tw && (seed::is_seeding() || followed::find(Address::of(tw, scratch)).is_none()) {
         return;
     }
     let timer = sock::timer_of_tw(tw);

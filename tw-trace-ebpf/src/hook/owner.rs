@@ -35,7 +35,7 @@ pub(crate) fn find(scratch: &mut Scratch) {
     }
 }
 
-/// What a time-wait socket's entry will keep of its owner: zeroes that are there already, where owners are not asked for.
+/// What a time-wait socket's entry will keep of its owner, but for the name: zeroes that are there already, where owners are not asked for.
 #[inline(always)]
 pub(crate) fn keep(to: &mut TimeWait, from: &Owner) {
     if !globals::owners() {
@@ -43,18 +43,6 @@ pub(crate) fn keep(to: &mut TimeWait, from: &Owner) {
     }
     to.cgroup = from.cgroup;
     to.pid = from.pid;
-}
-
-/// The name, which lies beside the entry.
-#[inline(always)]
-pub(crate) fn keep_name(followed: &Followed, from: &Owner) {
-    if !globals::owners() {
-        return;
-    }
-    if let Some(name) = followed.name() {
-        // SAFETY: sixteen bytes behind a word and two numbers, so aligned to words; volatile as in `words::copy`.
-        unsafe { name.write_volatile((&raw const from.comm).cast::<[u64; 2]>().read_volatile()) }
-    }
 }
 
 /// The owner as records have it.
@@ -68,7 +56,7 @@ pub(crate) fn give(followed: &Followed, to: &mut Owner) {
     to.pid = from.pid;
     to.spare = 0;
     if let Some(name) = followed.name() {
-        // SAFETY: as in `keep_name`.
+        // SAFETY: sixteen bytes behind a word and two numbers, so aligned to words; volatile as in `words::copy`.
         unsafe { (&raw mut to.comm).cast::<[u64; 2]>().write_volatile(name.read_volatile()) }
     }
 }

@@ -10,10 +10,10 @@ use tw_trace_common::{
 use crate::{
     count::{book, count},
     ends, filter,
-    followed::{self, Address, Followed},
-    hook::owner,
-    maps::{ENDED, Place, cell},
+    followed::{self, Address},
+    maps::{Place, SEEDING, cell},
     sock::{self, Probed},
+    sockets::NOBODY_KNOWN,
 };
 
 /// A time-wait socket on the kernel's list.
@@ -65,36 +65,59 @@ fn seeded(tw: u64) {
         flags: exit_flags::SEEDED,
     };
     let address = Address::of(tw, scratch);
-    if followed::find(address).is_some() {
-        // Its arming was seen.
-        return;
-    }
-    let Some(followed) = followed::insert(address, &scratch.time_wait) else {
+    match follow(address, timer, &scratch.time_wait) {
+        Seeded::Yes => book(scratch.net, scratch.conn.netns, |ledger| ledger.seeded += 1),
+        Seeded::Known => {}
+        Seeded::Ended => count(Counter::EndedBeforeSeed),
         // What is looked for again later has been counted already.
-        if cell(Cell::Phase) == Phase::Seeding as u64 {
-            count(Counter::SeedMapFull);
-        }
-        return;
-    };
-    owner::keep_name(&followed, &NOBODY);
-    if sock::pprev::<Probed>(timer) == 0 && ENDED.remove(address.number()).is_ok() {
-        // It ended between the look at it and the insertion, and nobody will tell us again.
-        followed.remove(address);
-        count(Counter::EndedBeforeSeed);
-        return;
+        Seeded::NoRoom if cell(Cell::Phase) == Phase::SeedingAgain as u64 => {}
+        Seeded::NoRoom => count(Counter::SeedMapFull),
     }
-    book(scratch.net, scratch.conn.netns, |ledger| ledger.seeded += 1);
 }
 
-/// Looks once more for a socket that ends and is not followed: it may be the one that is being seeded right now. Then both
-/// sides know of its end, and whoever takes the note of it lets go of the entry.
+enum Seeded {
+    Yes,
+    /// Its arming was seen.
+    Known,
+    Ended,
+    NoRoom,
+}
+
+/// The socket may end at any moment, on another CPU or in a softirq on this one, and then nobody will tell us again. Its
+/// note says that it is being seeded: whoever takes it knows of the other. An end of before the note shows in the timer,
+/// which is taken off first; but where timer events tell early ends, `timer_cancel` comes a moment before that, and an
+/// entry that is made in this moment stays: such a socket is counted as one whose end was missed.
 #[inline(always)]
-pub(crate) fn followed_meanwhile(tw: Address) -> Option<Followed> {
-    let phase = cell(Cell::Phase);
-    if phase != Phase::Seeding as u64 && phase != Phase::SeedingAgain as u64 {
-        return None;
+fn follow(tw: Address, timer: u64, socket: &TimeWait) -> Seeded {
+    if followed::find(tw).is_some() {
+        return Seeded::Known;
     }
-    let _ = ENDED.insert(tw.number(), 0, 0);
-    let followed = followed::find(tw)?;
-    ENDED.remove(tw.number()).is_ok().then_some(followed)
+    if SEEDING.insert(tw.number(), 0, 0).is_err() {
+        return Seeded::NoRoom;
+    }
+    if sock::pprev::<Probed>(timer) == 0 {
+        let _ = SEEDING.remove(tw.number());
+        return Seeded::Ended;
+    }
+    let Some(followed) = followed::insert(tw, socket, &NOBODY_KNOWN) else {
+        let _ = SEEDING.remove(tw.number());
+        return Seeded::NoRoom;
+    };
+    if SEEDING.remove(tw.number()).is_ok() {
+        return Seeded::Yes;
+    }
+    followed.remove(tw);
+    Seeded::Ended
+}
+
+/// Whether a socket that ends is being seeded at this very moment. To be asked once: then its entry is not to be touched.
+#[inline(always)]
+pub(crate) fn is_being_seeded(tw: Address) -> bool {
+    is_seeding() && SEEDING.remove(tw.number()).is_ok()
+}
+
+#[inline(always)]
+pub(crate) fn is_seeding() -> bool {
+    let phase = cell(Cell::Phase);
+    phase == Phase::Seeding as u64 || phase == Phase::SeedingAgain as u64
 }

@@ -80,9 +80,7 @@ fn is_closing(state: u8) -> bool {
 fn forget(sk: u64, cookie: u64) {
     let Some(scratch) = Place::SetState.scratch() else { return };
     let key = if globals::keyless() { sockets::address(sk, scratch) } else { cookie };
-    // One that has been displaced stays: cookies are not used again.
-    let found = if globals::keyless() { sockets::find(key) } else { sockets::in_place(key) };
-    if let Some(entry) = found {
+    if let Some(entry) = sockets::find(key) {
         sockets::remove(key, entry);
     }
 }

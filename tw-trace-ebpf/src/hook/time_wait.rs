@@ -131,11 +131,7 @@ fn entered(tw: u64, scratch: &mut Scratch, arming: &Arming) {
         // Of a socket before it at this address.
         forget(address);
     }
-    let followed = followed::insert(address, &scratch.time_wait);
-    let tracked = followed.is_some();
-    if let Some(followed) = followed {
-        owner::keep_name(&followed, &scratch.owner);
-    }
+    let tracked = followed::insert(address, &scratch.time_wait, &scratch.owner).is_some();
     book(scratch.net, scratch.conn.netns, |ledger| {
         ledger.entered += 1;
         ledger.untracked += u64::from(!tracked);
