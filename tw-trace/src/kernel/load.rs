@@ -85,7 +85,7 @@ const ALLOCATIONS: u32 = 4096;
 pub struct Sizes {
     /// Bytes of all ring buffers together, a power of two of whole pages.
     pub ring: u32,
-    /// Time-wait sockets followed at once, at the least.
+    /// Time-wait sockets followed at once; some more can be.
     pub time_waits: u32,
     /// Places for full sockets, a power of two; some more than that can be followed.
     pub sockets: u32,
