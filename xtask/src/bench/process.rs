@@ -84,10 +84,19 @@ impl Process {
         Ok(status != WaitStatus::StillAlive)
     }
 
-    /// Ctrl-C; what it used, with its children, once it has ended well.
+    /// Ctrl-C; what it used, with its children, once it has ended well. bpftrace 0.17 was seen to sleep on: one that
+    /// does is asked again.
     pub(crate) fn stop(&mut self) -> Result<libc::rusage> {
-        let pid = self.pid.take().context("it was stopped already")?;
-        kill(pid, Signal::SIGINT).with_context(|| format!("stopping `{}`", self.name))?;
+        let pid = self.pid.context("it was stopped already")?;
+        let mut asked = None;
+        while !self.ended()? {
+            if asked.is_none_or(|asked: Instant| asked.elapsed() > PATIENCE) {
+                kill(pid, Signal::SIGINT).with_context(|| format!("stopping `{}`", self.name))?;
+                asked = Some(Instant::now());
+            }
+            sleep(Duration::from_millis(1));
+        }
+        self.pid = None;
         wait_with_usage(pid).with_context(|| format!("stopping `{}`", self.name))
     }
 }
