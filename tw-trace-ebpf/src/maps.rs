@@ -57,7 +57,7 @@ pub(crate) struct Allocation {
 #[map]
 pub(crate) static TIME_WAITS: Array<Line> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
-/// The one that is being seeded: see `hook::seed`.
+/// The one that is being seeded: see `hook::seed`. With room for more, so that ends seldom share the lock of a bucket.
 #[map]
 pub(crate) static SEEDING: HashMap<u64, u64> = HashMap::with_max_entries(64, 0);
 

@@ -41,7 +41,8 @@ pub(crate) fn ended<M: Memory>(tw: u64, timer: u64, reason: ExitReason, baseclk:
     let expires = sock::expires::<M>(timer);
     hidden::find(known, expires, sock::substate(tw));
     book(known.net.into(), 0, |ledger| {
-        if let Some(exited) = ledger.exited.get_mut(reason as usize) {
+        let place = words::low_bits::<7>(reason as u64) as usize;
+        if let Some(exited) = ledger.exited.get_mut(place) {
             *exited += 1;
         }
     });

@@ -66,7 +66,8 @@ pub(crate) fn killed(ctx: *mut c_void, tw: u64) {
     // SAFETY: as above.
     let expired = unsafe { core::mem::replace(&mut (*cpu).expired, 0) };
     let Some(scratch) = Place::Timer.scratch() else { return };
-    // While sockets are being seeded, one that was just told as unknown may be there for a moment.
+    // While sockets are being seeded, one that was just told as unknown may be there for a moment. The price is that the
+    // end of another at this address is missed if the program of the one before was held up.
     if expired == tw && (seed::is_seeding() || followed::find(Address::of(tw, scratch)).is_none()) {
         return;
     }

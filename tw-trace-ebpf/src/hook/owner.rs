@@ -35,7 +35,8 @@ pub(crate) fn find(scratch: &mut Scratch) {
     }
 }
 
-/// What a time-wait socket's entry will keep of its owner, but for the name: zeroes that are there already, where owners are not asked for.
+/// What a time-wait socket's entry will keep of its owner, but for the name: zeroes that are there already, where owners
+/// are not asked for.
 #[inline(always)]
 pub(crate) fn keep(to: &mut TimeWait, from: &Owner) {
     if !globals::owners() {

@@ -31,7 +31,7 @@ pub(crate) fn listed(tw: u64) {
 fn found(tw: u64) {
     let Some(scratch) = Place::Iterator.scratch() else { return };
     if let Some(followed) = followed::find(Address::of(tw, scratch)) {
-        // Should the socket end and the entry be used again meanwhile, another one gets a wrong bit: at the end of a run,
+        // Should the socket end and the entry be used again meanwhile, another one gets its flags: at the end of a run,
         // when only sockets that are overdue are asked for the mark.
         followed.socket().flags |= FOUND;
     }
@@ -85,8 +85,8 @@ enum Seeded {
 
 /// The socket may end at any moment, on another CPU or in a softirq on this one, and then nobody will tell us again. Its
 /// note says that it is being seeded: whoever takes it knows of the other. An end of before the note shows in the timer,
-/// which is taken off first; but where timer events tell early ends, `timer_cancel` comes a moment before that, and an
-/// entry that is made in this moment stays: such a socket is counted as one whose end was missed.
+/// which is taken off first; but where timer events tell early ends, `timer_cancel` comes before that, and an entry
+/// that is made while its program runs stays: such a socket, whose end may have been told, is counted as missed.
 #[inline(always)]
 fn follow(tw: Address, timer: u64, socket: &TimeWait) -> Seeded {
     if followed::find(tw).is_some() {
