@@ -35,7 +35,6 @@ mod count;
 mod emit;
 mod ends;
 mod filter;
-mod followed;
 mod globals;
 mod histogram;
 mod keys;

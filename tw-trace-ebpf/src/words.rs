@@ -1,18 +1,6 @@
 //! Copies in words of eight bytes. The compiler makes calls of what it takes for a memcpy or memset, and in eBPF those
 //! are loops, byte by byte.
 
-use core::arch::asm;
-
-/// A number less than all of `MASK`, as the verifier sees too: one that lay on the stack has no bounds for it before 5.16,
-/// and what the compiler knows to be small it does not compare.
-#[inline(always)]
-pub(crate) fn low_bits<const MASK: u64>(number: u64) -> u64 {
-    let mut bits = number;
-    // SAFETY: arithmetic.
-    unsafe { asm!("{bits} &= {mask}", bits = inout(reg) bits, mask = const MASK) }
-    bits
-}
-
 /// Copies a value that is made of whole, aligned words.
 #[inline(always)]
 pub(crate) fn copy<T: Copy>(to: &mut T, from: &T) {

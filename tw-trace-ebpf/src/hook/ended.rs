@@ -9,15 +9,13 @@ use tw_trace_common::{
 
 use crate::{
     count::book,
-    emit, filter,
-    followed::{self, Address},
-    globals,
+    emit, filter, globals,
     hook::{
         dated::{self, Dated},
-        distributions, hidden, owner, seed, time_wait,
+        distributions, hidden, owner, time_wait,
     },
     keys,
-    maps::{Place, Scratch},
+    maps::{Place, Scratch, TIME_WAITS},
     sock::{self, Memory, Probed},
     words,
 };
@@ -26,23 +24,20 @@ use crate::{
 #[inline(always)]
 pub(crate) fn ended<M: Memory>(tw: u64, timer: u64, reason: ExitReason, baseclk: Option<u64>) {
     let Some(scratch) = Place::Timer.scratch() else { return };
-    let address = Address::of(tw, scratch);
-    let found = if seed::is_being_seeded(address) { None } else { followed::find(address) };
-    let Some(followed) = found else {
+    let Some(found) = TIME_WAITS.get_ptr_mut(tw) else {
         if sock::read_conn::<Probed>(tw, scratch) {
             time_wait::unknown(scratch);
         }
         return;
     };
-    words::copy(&mut scratch.time_wait, followed.socket());
-    owner::give(&followed, &mut scratch.owner);
-    followed.remove(address);
+    // SAFETY: as in `armed`; copied, because the entry is removed below.
+    words::copy(&mut scratch.time_wait, unsafe { &*found });
+    let _ = TIME_WAITS.remove(tw);
     let known = &mut scratch.time_wait;
     let expires = sock::expires::<M>(timer);
     hidden::find(known, expires, sock::substate(tw));
     book(known.net.into(), 0, |ledger| {
-        let place = words::low_bits::<7>(reason as u64) as usize;
-        if let Some(exited) = ledger.exited.get_mut(place) {
+        if let Some(exited) = ledger.exited.get_mut(reason as usize) {
             *exited += 1;
         }
     });
@@ -73,6 +68,7 @@ fn told<M: Memory>(
     // SAFETY: takes no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
     let dated = Dated::of(&scratch.time_wait, expires, now);
+    owner::give(&scratch.time_wait, &mut scratch.owner);
     let lateness_ns = match baseclk {
         Some(due) => now.saturating_sub(globals::jiffy_ns(due)),
         None => NONE_NS,
