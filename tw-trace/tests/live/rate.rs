@@ -143,7 +143,7 @@ fn check(counts: &Counts, report: &Value, pairs: u32) {
     let (summary, made) = (&counts.summary, u64::from(CONNECTIONS));
     let changes = CHANGES * made + LISTENER * u64::from(pairs);
     assert_eq!(summary["lost"], 0, "{summary}");
-    // The program was not run for them: that each run is a line is told by `runs`.
+    // Nothing else tells of changes that a kernel hid; that each run of the program is a line is shown by `runs`.
     unseen(changes.saturating_sub(counts.state) + made.saturating_sub(counts.enter));
     assert_eq!(summary["balanced"], true, "{summary}");
     assert_eq!(counts.state, changes, "state lines");
