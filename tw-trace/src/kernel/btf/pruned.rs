@@ -9,7 +9,8 @@ use super::{Btf, HEADER_LEN, MAGIC, TYPE_LEN, kind};
 const NOTHING: [u32; 3] = [0, (kind::PTR as u32) << 24, 0];
 
 impl Btf<'_> {
-    /// Keeps the functions and typedefs of these names. The answer is BTF, in the same byte order.
+    /// Keeps the functions and typedefs of these names, and nothing behind the last of them. The answer is BTF, in the
+    /// same byte order.
     pub fn pruned(&self, names: &[String]) -> Vec<u8> {
         let mut strings = vec![0];
         let mut kept = Vec::new();
@@ -21,7 +22,7 @@ impl Btf<'_> {
             strings.push(0);
         }
         kept.sort_unstable();
-        let count = self.starts.len() - 1;
+        let count = kept.last().map_or(0, |(id, _)| *id as usize);
         let mut bytes = Vec::with_capacity(HEADER_LEN + count * TYPE_LEN + strings.len());
         bytes.extend(MAGIC.to_le_bytes());
         bytes.extend([1, 0]);

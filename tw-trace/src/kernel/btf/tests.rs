@@ -274,7 +274,6 @@ fn a_kind_newer_than_us_is_skipped_with_the_layout_section() {
     assert_eq!(Btf::parse(&bytes).unwrap().offset_of("after", "x"), Ok(at(0, 4)));
 }
 
-/// The running kernel, where it has BTF: against the well-known head of `struct sock_common`.
 #[test]
 fn what_is_kept_keeps_its_id_and_the_loader_reads_it() {
     let names: Vec<String> = ["do_it", "btf_trace_it"].map(str::to_owned).to_vec();
@@ -284,17 +283,19 @@ fn what_is_kept_keeps_its_id_and_the_loader_reads_it() {
     let event = blob.refer(kind::TYPEDEF, "btf_trace_it", other);
     blob.refer(kind::PTR, "", event);
     let function = blob.refer(kind::FUNC, "do_it", other);
+    blob.int("behind", 4);
     let whole = blob.bytes();
     let pruned = Btf::parse(&whole).unwrap().pruned(&names);
     assert!(pruned.len() < whole.len() + names.iter().map(String::len).sum::<usize>());
     let read = Btf::parse(&pruned).unwrap();
     let ids = |name| read.named(name, |_| true).map(|ty| ty.id).collect::<Vec<_>>();
     assert_eq!([ids("do_it"), ids("btf_trace_it"), ids("other")], [vec![function], vec![event], vec![]]);
-    assert_eq!(read.starts.len(), Btf::parse(&whole).unwrap().starts.len());
+    assert_eq!(read.starts.len(), function as usize + 1);
     let loader = aya::Btf::parse(&pruned, aya::Endianness::Little).unwrap();
     assert!(format!("{loader:?}").len() > 100);
 }
 
+/// The running kernel, where it has BTF: against the well-known head of `struct sock_common`.
 #[test]
 fn the_running_kernels_btf_resolves() {
     let Ok(bytes) = std::fs::read("/sys/kernel/btf/vmlinux") else { return };
