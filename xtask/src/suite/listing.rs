@@ -70,9 +70,13 @@ pub(super) fn problems(listing: &Value, lives: &[Life], tick_ns: u64) -> Vec<Str
 /// One socket: its substate and when its timer ends.
 fn differs(socket: &Value, life: &Life, [from, to]: [u64; 2], tick_ns: u64) -> Option<String> {
     let ends = &life.ends;
-    if let Some(substate) = life.substate_at(from).filter(|substate| socket["substate"] != *substate) {
+    // A FIN may come while the list is made.
+    let substates = [life.substate_at(from), life.substate_at(to)];
+    if !substates.iter().any(|substate| substate.is_none_or(|substate| socket["substate"] == substate)) {
         return Some(format!(
-            "{ends}: by the events in {substate}, by the kernel's list in {}",
+            "{ends}: by the events in {} and then in {}, by the kernel's list in {}",
+            substates[0].unwrap_or("?"),
+            substates[1].unwrap_or("?"),
             socket["substate"]
         ));
     }
