@@ -67,6 +67,9 @@ pub struct Config {
     pub ring_mask: u32,
     /// A [`By`](crate::keys::By) as a number; zero where nothing is counted by key.
     pub by: u32,
+    /// Lines of the `TIME_WAITS` map: a multiple of [`NEIGHBOURS`](crate::followed::NEIGHBOURS).
+    pub time_wait_lines: u32,
+    pub spare: u32,
 }
 
 impl Config {
@@ -79,6 +82,8 @@ impl Config {
         socket_mask: 0,
         ring_mask: 0,
         by: 0,
+        time_wait_lines: 0,
+        spare: 0,
     };
 }
 
@@ -177,6 +182,8 @@ pub enum Phase {
     Learning = 2,
     /// The run is about to end: of the sockets that are followed, those that the kernel still has are being marked.
     Checking = 3,
+    /// Sockets that found no room before are being looked for.
+    SeedingAgain = 4,
 }
 
 /// An address prefix and port. IPv4 is written v4-mapped, so that one comparison serves both families.
@@ -218,5 +225,5 @@ const _: () = {
     assert!(size_of::<CallerRange>() == 24);
     assert!(size_of::<Endpoint>() == 40);
     assert!(size_of::<Filter>() == 8 + 16 + 80 + 8 + 8 + 8 + 8);
-    assert!(size_of::<Config>() == 16 + size_of::<Filter>() + 16);
+    assert!(size_of::<Config>() == 16 + size_of::<Filter>() + 24);
 };

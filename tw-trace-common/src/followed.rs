@@ -5,8 +5,32 @@ use core::mem::size_of;
 #[cfg(doc)]
 use crate::event::Owner;
 
-/// A living time-wait socket as the kernel side follows it: the value of the `TIME_WAITS` map. There may be a million
-/// of them, and each is cold memory by the time its socket ends: with the map's own part it fills two cache lines.
+/// A place for a living time-wait socket in the `TIME_WAITS` map. There may be a million of them, and each is cold memory
+/// by the time its socket ends: it fills one cache line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Line {
+    /// Where the socket lies; zero when the place is free.
+    pub tw: u64,
+    pub socket: TimeWait,
+}
+
+/// Lines of the `TIME_WAITS` map that lie side by side, and what is known without touching them: of a million sockets, a
+/// cache holds this.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Neighbours {
+    /// A few bits of the address of the socket in each line; zero where there is none.
+    pub tags: [u8; NEIGHBOURS as usize],
+    /// A byte a line: one where it is a socket's, for a moment more where others wanted it too.
+    pub claims: [u64; NEIGHBOURS as usize / 8],
+    /// A byte a line: sockets whose first choice it is, and that have another.
+    pub elsewhere: [u64; NEIGHBOURS as usize / 8],
+}
+
+pub const NEIGHBOURS: u32 = 64;
+
+/// A living time-wait socket as the kernel side follows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct TimeWait {
@@ -16,9 +40,8 @@ pub struct TimeWait {
     pub entered_ns: u64,
     /// The last arming; zero where unknown.
     pub armed_ns: u64,
-    /// Of the owner: cgroup, name and process as in [`Owner`].
+    /// Of the owner: cgroup and process as in [`Owner`]; the name lies in a map of its own.
     pub cgroup: u64,
-    pub comm: [u64; 2],
     pub pid: u32,
     /// The low half of `timer_list.expires` as that arming left it.
     pub armed_expires: u32,
@@ -111,7 +134,7 @@ impl Ledger {
 }
 
 const _: () = {
-    assert!(size_of::<TimeWait>() == 72);
+    assert!(size_of::<Line>() == 64);
     assert!(size_of::<Ledger>() == 16 * 8);
 };
 

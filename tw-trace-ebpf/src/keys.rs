@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::BPF_NOEXIST;
 use tw_trace_common::{
     counter::Counter,
-    histogram::index,
+    histogram::{BUCKETS, index},
     keys::{By, Key, KeyHistogram},
 };
 
@@ -11,6 +11,7 @@ use crate::{
     count::count,
     globals::{CONFIG, load},
     maps::{KEYS, Scratch, fetch_add},
+    words,
 };
 
 /// In read-only data: it would not fit on the stack.
@@ -38,10 +39,11 @@ pub(crate) fn record(scratch: &mut Scratch, value: u64) {
         count(Counter::KeyMapFull);
         return;
     };
+    let bucket = words::low_bits::<{ BUCKETS.next_power_of_two() as u64 - 1 }>(index(value).into());
     // SAFETY: a map value, whose words are only changed by atomic additions.
     unsafe {
         fetch_add(&raw mut (*histogram).sum, value.cast_signed());
-        if let Some(count) = (*histogram).counts.get_mut(index(value) as usize) {
+        if let Some(count) = (*histogram).counts.get_mut(bucket as usize) {
             fetch_add(count, 1);
         }
     }

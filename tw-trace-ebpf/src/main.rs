@@ -35,6 +35,7 @@ mod count;
 mod emit;
 mod ends;
 mod filter;
+mod followed;
 mod globals;
 mod histogram;
 mod keys;

@@ -11,16 +11,13 @@ use tw_trace_common::{
     config::{Cell, STACK_FRAMES},
     counter,
     event::{Conn, Owner},
-    followed::{Ledger, TimeWait},
+    followed::{Ledger, Line, Neighbours, TimeWait},
     histogram::{Histogram, Series},
     keys::{Key, KeyHistogram},
     wheel::{Slot, WheelCpu},
 };
 
 use crate::sock::Common;
-
-/// What an insertion with BPF_NOEXIST says of a key that is there.
-pub(crate) const EEXIST: i32 = -17;
 
 /// Records for user space, [`tw_trace_common::config::RINGS`] of them: see `emit`.
 macro_rules! rings {
@@ -55,9 +52,22 @@ pub(crate) struct Allocation {
     pub(crate) death_row: u64,
 }
 
-/// Living time-wait sockets by address, preallocated (user space: `kernel/sizing.rs`), from the first arming (or the seeding) to the end.
+/// Living time-wait sockets, from the first arming (or the seeding) to the end: see `followed`. Maps of memory that can
+/// be mapped begin with a page, so that no line lies in two cache lines.
 #[map]
-pub(crate) static TIME_WAITS: HashMap<u64, TimeWait> = HashMap::with_max_entries(1 << 16, 0);
+pub(crate) static TIME_WAITS: Array<Line> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// The one that is being seeded: see `hook::seed`. With room for more, so that ends seldom share the lock of a bucket.
+#[map]
+pub(crate) static SEEDING: HashMap<u64, u64> = HashMap::with_max_entries(64, 0);
+
+/// The names of their owners, by the index of the line. One entry where nobody asks for owners.
+#[map]
+pub(crate) static NAMES: Array<[u64; 2]> = Array::with_max_entries(1, 0);
+
+/// What is in each of [`NEIGHBOURS`](tw_trace_common::followed::NEIGHBOURS) lines.
+#[map]
+pub(crate) static NEIGHBOURHOODS: Array<Neighbours> = Array::with_max_entries(1, 0);
 
 /// The socket ledger of each network namespace, by the low half of its cookie: they are handed out one after the
 /// other. By inode where the kernel has no cookies.

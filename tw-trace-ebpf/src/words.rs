@@ -1,5 +1,18 @@
-//! Copies in words of eight bytes. The compiler makes calls of what it takes for a memcpy or memset, and in eBPF those
-//! are loops, byte by byte.
+//! What the compiler has to be kept from. Copies in words of eight bytes: it makes calls of what it takes for a memcpy or
+//! memset, and in eBPF those are loops, byte by byte. And indices that the verifier can follow.
+
+use core::arch::asm;
+
+/// The bits of a number in `MASK`, as a number that the compiler knows nothing of: it compares an index with the bounds in
+/// the register that it uses. Else it may compare one copy and use another, from the stack, whose bounds 5.10 and 6.1 do
+/// not know.
+#[inline(always)]
+pub(crate) fn low_bits<const MASK: u64>(number: u64) -> u64 {
+    let mut bits = number;
+    // SAFETY: arithmetic.
+    unsafe { asm!("{bits} &= {mask}", bits = inout(reg) bits, mask = const MASK) }
+    bits
+}
 
 /// Copies a value that is made of whole, aligned words.
 #[inline(always)]

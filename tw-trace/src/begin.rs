@@ -120,11 +120,13 @@ pub struct Ending {
 
 impl Ending {
     /// Seeds once more what is not followed, in the namespaces that there are now; returns which could not be.
-    pub fn seed_again(&mut self, loaded: &mut Loaded, kernel: &Resolved) -> Vec<String> {
+    pub fn seed_again(&mut self, loaded: &mut Loaded, kernel: &Resolved) -> Result<Vec<String>> {
         self.snapshots.reopen();
+        loaded.set_phase(Phase::SeedingAgain)?;
         let unseeded = seed(loaded, kernel, &self.snapshots);
+        loaded.set_phase(Phase::Watching)?;
         self.snapshots.release();
-        unseeded
+        Ok(unseeded)
     }
 
     /// Detaches between two readings of the kernel's counters, and books what went unseen. Returns CLOCK_MONOTONIC then.

@@ -42,7 +42,7 @@ impl Reseeding {
         if !has_room(&before, room) {
             return Ok(());
         }
-        for why in ending.seed_again(loaded, kernel) {
+        for why in ending.seed_again(loaded, kernel)? {
             Warning::SeedIncomplete { why }.tell();
         }
         let after = sum(loaded)?;

@@ -9,13 +9,15 @@ use tw_trace_common::{
 
 use crate::{
     count::book,
-    emit, filter, globals,
+    emit, filter,
+    followed::{self, Address},
+    globals,
     hook::{
         dated::{self, Dated},
-        distributions, hidden, owner, time_wait,
+        distributions, hidden, owner, seed, time_wait,
     },
     keys,
-    maps::{Place, Scratch, TIME_WAITS},
+    maps::{Place, Scratch},
     sock::{self, Memory, Probed},
     words,
 };
@@ -24,15 +26,17 @@ use crate::{
 #[inline(always)]
 pub(crate) fn ended<M: Memory>(tw: u64, timer: u64, reason: ExitReason, baseclk: Option<u64>) {
     let Some(scratch) = Place::Timer.scratch() else { return };
-    let Some(found) = TIME_WAITS.get_ptr_mut(tw) else {
+    let address = Address::of(tw, scratch);
+    let found = if seed::is_being_seeded(address) { None } else { followed::find(address) };
+    let Some(followed) = found else {
         if sock::read_conn::<Probed>(tw, scratch) {
             time_wait::unknown(scratch);
         }
         return;
     };
-    // SAFETY: as in `armed`; copied, because the entry is removed below.
-    words::copy(&mut scratch.time_wait, unsafe { &*found });
-    let _ = TIME_WAITS.remove(tw);
+    words::copy(&mut scratch.time_wait, followed.socket());
+    owner::give(&followed, &mut scratch.owner);
+    followed.remove(address);
     let known = &mut scratch.time_wait;
     let expires = sock::expires::<M>(timer);
     hidden::find(known, expires, sock::substate(tw));
@@ -68,7 +72,6 @@ fn told<M: Memory>(
     // SAFETY: takes no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
     let dated = Dated::of(&scratch.time_wait, expires, now);
-    owner::give(&scratch.time_wait, &mut scratch.owner);
     let lateness_ns = match baseclk {
         Some(due) => now.saturating_sub(globals::jiffy_ns(due)),
         None => NONE_NS,

@@ -6,8 +6,9 @@ use tw_trace_common::{
 
 use crate::{
     count::{book, count},
+    followed::{self, Address},
     globals,
-    maps::{TIME_WAITS, cell},
+    maps::{Place, cell},
     sock::{self, Memory},
 };
 
@@ -18,9 +19,9 @@ const TIME_WAIT: u8 = Substate::TimeWait as u8;
 /// slot without an event, so the old value may already differ from what was armed.
 #[inline(always)]
 pub(crate) fn restarting<M: Memory>(tw: u64, timer: u64) {
-    if let Some(known) = TIME_WAITS.get_ptr_mut(tw) {
-        // SAFETY: one time-wait socket's timer is armed and ended under its bucket's or base's lock.
-        let known = unsafe { &mut *known };
+    let Some(scratch) = Place::Timer.scratch() else { return };
+    if let Some(followed) = followed::find(Address::of(tw, scratch)) {
+        let known = followed.socket();
         let expires = sock::expires::<M>(timer);
         // The substate alone says nothing: a FIN sets it before it restarts the timer.
         if expires as u32 != known.armed_expires {

@@ -9,12 +9,13 @@ use tw_trace_common::{config::Caller, counter::Counter, state::ExitReason};
 
 use crate::{
     count::count,
+    followed::{self, Address},
     hook::{
-        ended,
+        ended, seed,
         time_wait::{self, Start},
         timer,
     },
-    maps::{CPU, TIME_WAITS},
+    maps::{CPU, Place},
     sock::{self, Memory, Probed},
     stack,
 };
@@ -64,7 +65,10 @@ pub(crate) fn killed(ctx: *mut c_void, tw: u64) {
     let Some(cpu) = CPU.get_ptr_mut(0) else { return };
     // SAFETY: as above.
     let expired = unsafe { core::mem::replace(&mut (*cpu).expired, 0) };
-    if expired == tw && TIME_WAITS.get_ptr(tw).is_none() {
+    let Some(scratch) = Place::Timer.scratch() else { return };
+    // While sockets are being seeded, one that was just told as unknown may be there for a moment. The price is that the
+    // end of another at this address is missed if the program of the one before was held up.
+    if expired == tw && (seed::is_seeding() || followed::find(Address::of(tw, scratch)).is_none()) {
         return;
     }
     let timer = sock::timer_of_tw(tw);

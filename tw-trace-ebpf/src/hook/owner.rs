@@ -3,7 +3,9 @@
 use tw_trace_common::{event::Owner, followed::TimeWait};
 
 use crate::{
-    ends, globals,
+    ends,
+    followed::Followed,
+    globals,
     maps::{CLOSERS, Scratch},
     sockets, words,
 };
@@ -33,7 +35,8 @@ pub(crate) fn find(scratch: &mut Scratch) {
     }
 }
 
-/// What a time-wait socket's entry keeps of its owner: zeroes that are there already, where owners are not asked for.
+/// What a time-wait socket's entry will keep of its owner, but for the name: zeroes that are there already, where owners
+/// are not asked for.
 #[inline(always)]
 pub(crate) fn keep(to: &mut TimeWait, from: &Owner) {
     if !globals::owners() {
@@ -41,19 +44,20 @@ pub(crate) fn keep(to: &mut TimeWait, from: &Owner) {
     }
     to.cgroup = from.cgroup;
     to.pid = from.pid;
-    // SAFETY: sixteen bytes behind a word and two numbers, so aligned to words; volatile as in `words::copy`.
-    to.comm = unsafe { (&raw const from.comm).cast::<[u64; 2]>().read_volatile() };
 }
 
 /// The owner as records have it.
 #[inline(always)]
-pub(crate) fn give(from: &TimeWait, to: &mut Owner) {
+pub(crate) fn give(followed: &Followed, to: &mut Owner) {
     if !globals::owners() {
         return;
     }
+    let from = followed.socket();
     to.cgroup = from.cgroup;
     to.pid = from.pid;
     to.spare = 0;
-    // SAFETY: as in `keep`.
-    unsafe { (&raw mut to.comm).cast::<[u64; 2]>().write_volatile(from.comm) }
+    if let Some(name) = followed.name() {
+        // SAFETY: sixteen bytes behind a word and two numbers, so aligned to words; volatile as in `words::copy`.
+        unsafe { (&raw mut to.comm).cast::<[u64; 2]>().write_volatile(name.read_volatile()) }
+    }
 }

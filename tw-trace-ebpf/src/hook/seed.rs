@@ -1,6 +1,5 @@
 //! Time-wait sockets on the kernel's own list: those that were there before us, and those that are there at the end.
 
-use aya_ebpf::bindings::BPF_NOEXIST;
 use tw_trace_common::{
     config::{Cell, Phase},
     counter::Counter,
@@ -11,8 +10,10 @@ use tw_trace_common::{
 use crate::{
     count::{book, count},
     ends, filter,
-    maps::{EEXIST, Place, TIME_WAITS, cell},
+    followed::{self, Address},
+    maps::{Place, SEEDING, cell},
     sock::{self, Probed},
+    sockets::NOBODY_KNOWN,
 };
 
 /// A time-wait socket on the kernel's list.
@@ -28,10 +29,11 @@ pub(crate) fn listed(tw: u64) {
 /// One that is followed has not ended unseen.
 #[inline(always)]
 fn found(tw: u64) {
-    if let Some(known) = TIME_WAITS.get_ptr_mut(tw) {
-        // SAFETY: a map value. Should the socket end and the entry be used again meanwhile, another one gets a wrong bit:
-        // at the end of a run, when only sockets that are overdue are asked for the mark.
-        unsafe { (*known).flags |= FOUND };
+    let Some(scratch) = Place::Iterator.scratch() else { return };
+    if let Some(followed) = followed::find(Address::of(tw, scratch)) {
+        // Should the socket end and the entry be used again meanwhile, another one gets its flags: at the end of a run,
+        // when only sockets that are overdue are asked for the mark.
+        followed.socket().flags |= FOUND;
     }
 }
 
@@ -47,40 +49,75 @@ fn seeded(tw: u64) {
         return;
     }
     let ends = ends::key(scratch) as u16;
-    let (conn, entry) = (&scratch.conn, &mut scratch.time_wait);
-    *entry = TimeWait {
+    scratch.time_wait = TimeWait {
         began_ns: 0,
         entered_ns: 0,
         armed_ns: 0,
         cgroup: 0,
-        comm: [0; 2],
         pid: 0,
         armed_expires: sock::expires::<Probed>(timer) as u32,
         timeout_jiffies: 0,
         net: scratch.net as u32,
         ends,
-        cookie: conn.cookie as u16,
+        cookie: scratch.conn.cookie as u16,
         rearms: 0,
         substate: sock::substate(tw),
         flags: exit_flags::SEEDED,
     };
-    let entry: &TimeWait = entry;
-    match TIME_WAITS.insert(tw, entry, u64::from(BPF_NOEXIST)) {
-        Ok(()) => {}
-        // Its arming was seen.
-        Err(EEXIST) => return,
-        Err(_) => {
-            // What is looked for again later has been counted already.
-            if cell(Cell::Phase) == Phase::Seeding as u64 {
-                count(Counter::SeedMapFull);
-            }
-            return;
-        }
+    let address = Address::of(tw, scratch);
+    match follow(address, timer, &scratch.time_wait) {
+        Seeded::Yes => book(scratch.net, scratch.conn.netns, |ledger| ledger.seeded += 1),
+        Seeded::Known => {}
+        Seeded::Ended => count(Counter::EndedBeforeSeed),
+        // What is looked for again later has been counted already.
+        Seeded::NoRoom if cell(Cell::Phase) == Phase::SeedingAgain as u64 => {}
+        Seeded::NoRoom => count(Counter::SeedMapFull),
     }
-    if sock::pprev::<Probed>(timer) == 0 && TIME_WAITS.remove(tw).is_ok() {
-        // It ended between the look at it and the insertion, and nobody will tell us again.
-        count(Counter::EndedBeforeSeed);
-        return;
+}
+
+enum Seeded {
+    Yes,
+    /// Its arming was seen.
+    Known,
+    Ended,
+    NoRoom,
+}
+
+/// The socket may end at any moment, on another CPU or in a softirq on this one, and then nobody will tell us again. Its
+/// note says that it is being seeded: whoever takes it knows of the other. An end of before the note shows in the timer,
+/// which is taken off first; but where timer events tell early ends, `timer_cancel` comes before that, and an entry
+/// that is made while its program runs stays: such a socket, whose end may have been told, is counted as missed.
+#[inline(always)]
+fn follow(tw: Address, timer: u64, socket: &TimeWait) -> Seeded {
+    if followed::find(tw).is_some() {
+        return Seeded::Known;
     }
-    book(scratch.net, conn.netns, |ledger| ledger.seeded += 1);
+    if SEEDING.insert(tw.number(), 0, 0).is_err() {
+        return Seeded::NoRoom;
+    }
+    if sock::pprev::<Probed>(timer) == 0 {
+        let _ = SEEDING.remove(tw.number());
+        return Seeded::Ended;
+    }
+    let Some(followed) = followed::insert(tw, socket, &NOBODY_KNOWN) else {
+        let _ = SEEDING.remove(tw.number());
+        return Seeded::NoRoom;
+    };
+    if SEEDING.remove(tw.number()).is_ok() {
+        return Seeded::Yes;
+    }
+    followed.remove(tw);
+    Seeded::Ended
+}
+
+/// Whether a socket that ends is being seeded at this very moment. To be asked once: then its entry is not to be touched.
+#[inline(always)]
+pub(crate) fn is_being_seeded(tw: Address) -> bool {
+    is_seeding() && SEEDING.remove(tw.number()).is_ok()
+}
+
+#[inline(always)]
+pub(crate) fn is_seeding() -> bool {
+    let phase = cell(Cell::Phase);
+    phase == Phase::Seeding as u64 || phase == Phase::SeedingAgain as u64
 }

@@ -24,6 +24,8 @@ const LISTEN: u8 = TcpState::Listen as u8;
 const SYN_SENT: u8 = TcpState::SynSent as u8;
 const SYN_RECV: u8 = TcpState::SynRecv as u8;
 const FIN_WAIT1: u8 = TcpState::FinWait1 as u8;
+const FIN_WAIT2: u8 = TcpState::FinWait2 as u8;
+const CLOSING: u8 = TcpState::Closing as u8;
 const LAST_ACK: u8 = TcpState::LastAck as u8;
 
 /// `void tcp_set_state(struct sock *sk, int state)`, `inet_sk_set_state`, `inet_sk_state_store`
@@ -51,13 +53,36 @@ pub(crate) fn state_changed<M: Memory>(sk: u64, old: u8, new: u8, cookie: impl F
     if sock::protocol::<M>(sk) != IPPROTO_TCP {
         return;
     }
-    if !tells_states() && new != FIN_WAIT1 && new != CLOSE {
-        // Without the states themselves, only the closing process is wanted.
+    if !tells_states() {
+        // Only the closing process is wanted, from FIN_WAIT1 on.
+        if new == FIN_WAIT1 {
+            let cookie = cookie();
+            alone(|| tell::<M>(sk, old, new, cookie));
+        } else if new == CLOSE && is_closing(old) {
+            let cookie = cookie();
+            alone(|| forget(sk, cookie));
+        }
         return;
     }
     let is_child = old == LISTEN && new == SYN_RECV;
     let cookie = if is_child { 0 } else { cookie() };
     alone(|| tell::<M>(sk, old, new, cookie));
+}
+
+/// States that a socket may be in behind FIN_WAIT1.
+#[inline(always)]
+fn is_closing(state: u8) -> bool {
+    state == FIN_WAIT1 || state == FIN_WAIT2 || state == CLOSING
+}
+
+/// The closing process has been handed on to the time-wait socket, or is not needed.
+#[inline(always)]
+fn forget(sk: u64, cookie: u64) {
+    let Some(scratch) = Place::SetState.scratch() else { return };
+    let key = if globals::keyless() { sockets::address(sk, scratch) } else { cookie };
+    if let Some(entry) = sockets::find(key) {
+        sockets::remove(key, entry);
+    }
 }
 
 /// Whether the changes are wanted, and not only whose the sockets are.
@@ -149,8 +174,10 @@ fn follow(sk: u64, old: u8, new: u8, key: u64, now: u64) -> Seen {
         return Seen { since: 0, owner: &sockets::NOBODY_KNOWN, entry: None };
     }
     let child_since = if old == SYN_RECV && !globals::keyless() { child_since(sk) } else { 0 };
-    // A socket that was closed, or a child until now, is not among the old ones: no need to look for it there.
-    let is_new = old == CLOSE || child_since != 0;
+    // A socket that was closed, a child until now, or of no interest, is not among the old ones: no need to look for it
+    // there.
+    let is_new =
+        old == CLOSE || child_since != 0 || !tells_states() && !globals::keyless() && old != FIN_WAIT1;
     let found = if is_new { sockets::in_place(key) } else { sockets::find(key) };
     let Some(entry) = found.or_else(|| if new == CLOSE { None } else { sockets::insert(key) }) else {
         return Seen { since: child_since, owner: &sockets::NOBODY_KNOWN, entry: None };

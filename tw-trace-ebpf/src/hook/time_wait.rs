@@ -1,9 +1,6 @@
 //! The life of a time-wait socket, from the first arming of its timer to its end. Records are self-contained.
 
-use aya_ebpf::{
-    bindings::BPF_NOEXIST,
-    helpers::generated::{bpf_jiffies64, bpf_ktime_get_ns},
-};
+use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_ns};
 use tw_trace_common::{
     config::{Cell, Phase},
     counter::Counter,
@@ -14,9 +11,11 @@ use tw_trace_common::{
 
 use crate::{
     count::{book, count},
-    emit, ends, filter, globals,
+    emit, ends, filter,
+    followed::{self, Address},
+    globals,
     hook::{owner, segment},
-    maps::{EEXIST, Place, Scratch, TIME_WAITS, cell, set_cell},
+    maps::{Place, Scratch, cell, set_cell},
     sock::{self, Memory, Probed},
 };
 
@@ -104,9 +103,10 @@ struct Arming {
 
 #[inline(always)]
 fn entered(tw: u64, scratch: &mut Scratch, arming: &Arming) {
+    let address = Address::of(tw, scratch);
     owner::find(scratch);
     if !filter::conn_matches(scratch) || !filter::owner_matches(&scratch.owner) {
-        forget(tw);
+        forget(address);
         return;
     }
     let ends = ends::key(scratch) as u16;
@@ -123,17 +123,15 @@ fn entered(tw: u64, scratch: &mut Scratch, arming: &Arming) {
     entry.flags = 0;
     entry.ends = ends;
     entry.cookie = scratch.conn.cookie as u16;
-    let tracked = match follow(tw, &scratch.time_wait, BPF_NOEXIST.into()) {
-        // Not the first arming, but no stack told so.
-        Err(EEXIST) if restarted(tw, scratch, arming, Start::First) => return,
-        // Of a socket before it at this address.
-        Err(EEXIST) => {
-            forget(tw);
-            follow(tw, &scratch.time_wait, 0)
+    if followed::find(address).is_some() {
+        if restarted(tw, scratch, arming, Start::First) {
+            // Not the first arming, but no stack told so.
+            return;
         }
-        result => result,
+        // Of a socket before it at this address.
+        forget(address);
     }
-    .is_ok();
+    let tracked = followed::insert(address, &scratch.time_wait, &scratch.owner).is_some();
     book(scratch.net, scratch.conn.netns, |ledger| {
         ledger.entered += 1;
         ledger.untracked += u64::from(!tracked);
@@ -144,30 +142,21 @@ fn entered(tw: u64, scratch: &mut Scratch, arming: &Arming) {
     report_enter(&scratch.conn, &scratch.owner, arming);
 }
 
-/// By reference: a copy would not fit on the stack.
-#[inline(always)]
-fn follow(tw: u64, entry: &TimeWait, flags: u64) -> Result<(), i32> {
-    TIME_WAITS.insert(tw, entry, flags)
-}
-
 /// Lets go of a socket that was at this address and whose end was not seen.
 #[inline(always)]
-fn forget(tw: u64) {
-    if let Some(known) = TIME_WAITS.get_ptr_mut(tw) {
-        // SAFETY: a map value; the socket it was about is gone.
-        let known = unsafe { &*known };
+fn forget(tw: Address) {
+    if let Some(followed) = followed::find(tw) {
         count(Counter::ExitMissed);
-        book(known.net.into(), 0, |ledger| ledger.missed += 1);
-        let _ = TIME_WAITS.remove(tw);
+        book(followed.socket().net.into(), 0, |ledger| ledger.missed += 1);
+        followed.remove(tw);
     }
 }
 
 /// False if the socket is not being followed.
 #[inline(always)]
 fn restarted(tw: u64, scratch: &mut Scratch, arming: &Arming, start: Start) -> bool {
-    let Some(known) = TIME_WAITS.get_ptr_mut(tw) else { return false };
-    // SAFETY: one time-wait socket's timer is armed and ended under its bucket's or base's lock.
-    let known = unsafe { &mut *known };
+    let Some(followed) = followed::find(Address::of(tw, scratch)) else { return false };
+    let known = followed.socket();
     if !is_same(known, scratch, start) {
         return false;
     }
@@ -182,7 +171,7 @@ fn restarted(tw: u64, scratch: &mut Scratch, arming: &Arming, start: Start) -> b
     known.timeout_jiffies = arming.timeout;
     known.rearms = known.rearms.saturating_add(1);
     book(known.net.into(), 0, |ledger| ledger.rearms += 1);
-    owner::give(known, &mut scratch.owner);
+    owner::give(&followed, &mut scratch.owner);
     if globals::streams(Kind::TwRearm) {
         let cause = if flipped { RearmCause::Fin as u8 } else { segment::cause(tw) };
         emit::emit(Kind::TwRearm, arming.now, &scratch.conn, &scratch.owner, |record: &mut TwRearm| {

@@ -20,7 +20,7 @@ use crate::{
     count::count,
     filter, globals, histogram,
     hook::timer::{self, TakenOff},
-    maps::{EEXIST, Place, WHEEL_CPU, WHEEL_SEEDS, WHEEL_SLOTS, add_to_cell, cell, fetch_add},
+    maps::{Place, WHEEL_CPU, WHEEL_SEEDS, WHEEL_SLOTS, add_to_cell, cell, fetch_add},
     sock::{self, Memory, Probed},
 };
 
@@ -170,6 +170,9 @@ fn is_another(cpu: u32) -> bool {
 fn key(wheel: &Wheel) -> u32 {
     wheel.cpu * SLOTS + u32::from(wheel.level) * LEVEL_SLOTS + u32::from(wheel.slot)
 }
+
+/// What an insertion with BPF_NOEXIST says of a key that is there.
+const EEXIST: i32 = -17;
 
 /// Who was counted is remembered while the iterator counts too.
 #[inline(always)]

@@ -13,6 +13,7 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use tw_trace_common::{
     config::{CALLER_RANGES, CallerRange, Cell, Config, Filter, Phase, RINGS, mode_bits},
     fields::{ABSENT, COMMON_BYTES, FIELDS, Offsets},
+    followed::NEIGHBOURS,
     keys::By,
 };
 
@@ -84,7 +85,7 @@ const ALLOCATIONS: u32 = 4096;
 pub struct Sizes {
     /// Bytes of all ring buffers together, a power of two of whole pages.
     pub ring: u32,
-    /// Time-wait sockets followed at once.
+    /// Time-wait sockets followed at once; some more can be.
     pub time_waits: u32,
     /// Places for full sockets, a power of two; some more than that can be followed.
     pub sockets: u32,
@@ -138,6 +139,8 @@ pub fn load(plan: &Plan, btf: &Btf, settings: &Settings) -> Result<Loaded> {
     // Kernels before 5.11 charge maps to this limit; where it may not be raised, loading says so itself.
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
     let rings = ring_sizes(settings.sizes)?;
+    let lines = sizing::lines(settings.sizes.time_waits);
+    let mode = plan.mode() | settings.mode;
     let offsets = Global(settings.offsets);
     let callers = settings.callers.map(Global);
     let config = Global(Config {
@@ -145,10 +148,12 @@ pub fn load(plan: &Plan, btf: &Btf, settings: &Settings) -> Result<Loaded> {
         tw_timer_handler: settings.tw_timer_handler,
         filter: settings.filter,
         stream: settings.stream,
-        mode: plan.mode() | settings.mode,
+        mode,
         socket_mask: settings.sizes.sockets - 1,
         ring_mask: rings.used as u32 - 1,
         by: settings.by.map_or(0, |by| by as u32),
+        time_wait_lines: lines,
+        spare: 0,
     });
     let log_level = match settings.log {
         Log::Reason => VerifierLogLevel::DISABLE,
@@ -166,7 +171,9 @@ pub fn load(plan: &Plan, btf: &Btf, settings: &Settings) -> Result<Loaded> {
         .override_global("OFFSETS", &offsets, true)
         .override_global("CONFIG", &config, true)
         .override_global("CALLERS", &callers[..], true)
-        .map_max_entries("TIME_WAITS", settings.sizes.time_waits)
+        .map_max_entries("TIME_WAITS", lines)
+        .map_max_entries("NAMES", if mode & mode_bits::OWNERLESS == 0 { lines } else { 1 })
+        .map_max_entries("NEIGHBOURHOODS", lines / NEIGHBOURS)
         .map_max_entries("SOCKETS", settings.sizes.sockets)
         .map_max_entries("CLOSERS", if keyless { settings.sizes.sockets } else { 1 })
         .map_max_entries("WHEEL_SLOTS", settings.sizes.wheel_slots)

@@ -9,6 +9,7 @@ pub mod clock;
 #[cfg(feature = "debug-log")]
 pub mod debug_log;
 pub mod facts;
+pub mod followed;
 pub mod histograms;
 pub mod kallsyms;
 pub mod keys;

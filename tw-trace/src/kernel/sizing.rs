@@ -1,14 +1,21 @@
 //! How large the maps are made when nobody says so, and how the room for records is shared out.
-//!
-//! The map of time-wait sockets is preallocated: entries that come and go with every connection cost it 4 µs through the run-time allocator
-//! (measured at 50,000 connections a second on two cores), and nothing this way.
 
 use std::fs;
 
-use tw_trace_common::config::RINGS;
+use tw_trace_common::{
+    config::RINGS,
+    followed::{Line, NEIGHBOURS, Neighbours},
+};
 
-/// Kernel memory of one entry: `struct htab_elem`, key, value, and its share of the buckets.
-const ENTRY_BYTES: u64 = 144;
+/// Lines for each time-wait socket that there is to be room for: with fewer, more sockets find theirs taken, and with many
+/// fewer some find none (`followed` of the kernel side).
+const LINES: [u64; 2] = [7, 4];
+/// Of the owner's name beside each line.
+const NAME_BYTES: u64 = 16;
+/// Kernel memory for one socket.
+const SOCKET_BYTES: u64 =
+    (size_of::<Line>() as u64 + NAME_BYTES + NEIGHBOURS_BYTES / NEIGHBOURS as u64) * LINES[0] / LINES[1];
+const NEIGHBOURS_BYTES: u64 = size_of::<Neighbours>() as u64;
 /// This share of the memory goes to it at the most, where the limit of the namespaces is not known.
 const SHARE: u64 = 256;
 const LEAST: u64 = 1 << 16;
@@ -22,9 +29,16 @@ pub fn time_waits(limit: Option<u64>, memory_bytes: Option<u64>) -> u32 {
     let wanted = match limit {
         Some(limit) => limit.checked_next_power_of_two().unwrap_or(MOST),
         // The power of two below, so as to stay within the share.
-        None => 1 << memory_bytes.map_or(LEAST, |bytes| bytes / SHARE / ENTRY_BYTES).max(1).ilog2(),
+        None => 1 << memory_bytes.map_or(LEAST, |bytes| bytes / SHARE / SOCKET_BYTES).max(1).ilog2(),
     };
     u32::try_from(wanted.clamp(LEAST, MOST)).unwrap_or(1 << 16)
+}
+
+/// Lines of the table of time-wait sockets, so that so many find room.
+pub fn lines(time_waits: u32) -> u32 {
+    let wanted = u64::from(time_waits) * LINES[0] / LINES[1];
+    let most = u32::MAX / NEIGHBOURS * NEIGHBOURS;
+    u32::try_from(wanted).map_or(most, |wanted| wanted.next_multiple_of(NEIGHBOURS)).max(NEIGHBOURS)
 }
 
 /// The ring buffers.
@@ -67,6 +81,12 @@ mod tests {
         assert_eq!(time_waits(None, Some(4 << 30)), 65_536);
         assert_eq!(time_waits(None, Some(0)), 65_536);
         assert_eq!(time_waits(None, None), 65_536);
+    }
+
+    #[test]
+    fn there_are_more_lines_than_sockets_in_whole_neighbourhoods() {
+        assert_eq!([0, 1, 100, 65_536].map(lines), [64, 64, 192, 114_688]);
+        assert_eq!(lines(u32::MAX), u32::MAX - 63);
     }
 
     #[test]

@@ -9,11 +9,11 @@ use std::{
 use anyhow::{Context as _, Result};
 use aya::{
     Pod,
-    maps::{HashMap, MapData, PerCpuArray, PerCpuHashMap},
+    maps::{MapData, PerCpuArray, PerCpuHashMap},
 };
 use tw_trace_common::{
     counter::{COUNT, Counter},
-    followed::{Ledger, TimeWait},
+    followed::Ledger,
 };
 
 use super::load::Loaded;
@@ -25,14 +25,6 @@ pub(super) struct LedgerValue(pub(super) Ledger);
 
 // SAFETY: a repr(C) struct of integers without padding.
 unsafe impl Pod for LedgerValue {}
-
-/// A time-wait socket as it lies in the map.
-#[derive(Clone, Copy)]
-#[repr(transparent)]
-pub(super) struct TimeWaitValue(pub(super) TimeWait);
-
-// SAFETY: a repr(C) struct of integers without padding.
-unsafe impl Pod for TimeWaitValue {}
 
 impl Loaded {
     /// Counters of everything made and lost, summed over CPUs.
@@ -57,18 +49,6 @@ impl Loaded {
                 Ok((netns, cpus.iter().fold(Ledger::ZERO, |sum, cpu| sum.plus(&cpu.0))))
             })
             .collect()
-    }
-
-    /// Time-wait sockets being followed.
-    pub fn live(&self) -> Result<u64> {
-        let map = self.ebpf.map("TIME_WAITS").context("the eBPF object has no map TIME_WAITS")?;
-        let map = HashMap::<&MapData, u64, TimeWaitValue>::try_from(map)?;
-        let mut live = 0;
-        for key in map.keys() {
-            key?;
-            live += 1;
-        }
-        Ok(live)
     }
 
     /// Events that the kernel dropped because the same program was already running on that CPU

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result};
-use aya::maps::{HashMap, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues};
+use aya::maps::{MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues};
 use nix::time::ClockId;
 use tw_trace_common::{
     config::{Cell, Phase},
@@ -13,11 +13,12 @@ use tw_trace_common::{
 
 use super::{
     clock::now_ns,
+    followed::Keep,
     load::Loaded,
     plan::{Plan, Serves},
     snapshots::Snapshots,
     tick::Tick,
-    totals::{LedgerValue, TimeWaitValue},
+    totals::LedgerValue,
 };
 
 /// A look at the kernel's own list of time-wait sockets, which marked those that are followed.
@@ -54,20 +55,14 @@ impl Loaded {
 
     /// Once everything is detached: books as missed what the check did not find though its timer was due by then.
     pub fn book_unseen(&mut self, check: &Check) -> Result<()> {
-        let map = self.ebpf.map_mut("TIME_WAITS").context("the eBPF object has no map TIME_WAITS")?;
-        let mut map = HashMap::<&mut MapData, u64, TimeWaitValue>::try_from(map)?;
-        let gone = map
-            .iter()
-            .filter_map(|entry| match entry {
-                Ok((tw, known)) => check.is_gone(&known.0).then_some(Ok((tw, u64::from(known.0.net)))),
-                Err(error) => Some(Err(error)),
-            })
-            .collect::<Result<Vec<_>, _>>()?;
         let mut by_namespace = BTreeMap::<u64, u64>::new();
-        for (tw, net) in &gone {
-            map.remove(tw)?;
-            *by_namespace.entry(*net).or_default() += 1;
-        }
+        self.each_followed(|known| {
+            if !check.is_gone(known) {
+                return Keep::Yes;
+            }
+            *by_namespace.entry(known.net.into()).or_default() += 1;
+            Keep::No
+        })?;
         by_namespace.into_iter().try_for_each(|(net, count)| self.book_missed(net, count))
     }
 
