@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: what each view costs the traced connections, as ratios from one interleaved run, beside what
 //! other tools cost and what the kernel charges anybody.
 
+mod flat;
 mod floor;
 pub(crate) mod instructions;
 mod load;
@@ -21,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use clap::Args;
+use clap::{Args, builder::ArgPredicate};
 use nix::sys::signal::{SigHandler, Signal, signal};
 
 use crate::vm::Prepared;
@@ -41,7 +42,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// Connections of one load
-    #[arg(long, default_value_t = 300_000, value_parser = clap::value_parser!(u32).range(1000..))]
+    #[arg(long, default_value_t = 300_000, default_value_if("flat", ArgPredicate::IsPresent, "30000"), value_parser = clap::value_parser!(u32).range(1000..))]
     connections: u32,
     /// Pairs of client and server threads, each pair on a CPU of its own [default: one for each CPU]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=64))]
@@ -52,6 +53,9 @@ pub(crate) struct BenchArgs {
     /// So many sockets are in TIME_WAIT before each tracer starts
     #[arg(long, value_name = "SOCKETS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=1_500_000))]
     standing: u32,
+    /// Compare what an event costs with 1,000 sockets in TIME_WAIT and with --standing, by turns, of tw-trace's views
+    #[arg(long, requires = "standing", conflicts_with_all = ["peers", "no_peers"])]
+    flat: bool,
     /// Only what has this in its name
     #[arg(long, value_name = "NAME")]
     view: Vec<String>,
@@ -63,7 +67,7 @@ pub(crate) struct BenchArgs {
     no_peers: bool,
     /// Count instructions instead, in a guest of this kernel line whose clock counts them [default: 6.12]
     #[arg(long, value_name = "KERNEL", num_args = 0..=1, default_missing_value = instructions::LINE)]
-    #[arg(conflicts_with_all = ["rounds", "connections", "pairs", "per_second", "standing", "peers", "no_peers"])]
+    #[arg(conflicts_with_all = ["rounds", "connections", "pairs", "per_second", "standing", "flat", "peers", "no_peers"])]
     instructions: Option<String>,
     /// Keep these counts as what `cargo xtask test` compares with
     #[arg(long, requires = "instructions", conflicts_with = "view")]
@@ -144,6 +148,9 @@ impl BenchArgs {
         let (subjects, missing) = self.subjects(&offer)?;
         missing.iter().for_each(|sentence| println!("bench: {sentence}"));
         let tell = |line: &str| println!("bench: {} {line}", sh::elapsed(start));
+        if self.flat {
+            return self.compare_standing(&offer, &subjects, &tell);
+        }
         let mut results = Results {
             offer: &offer,
             subjects: &subjects,
@@ -167,6 +174,20 @@ impl BenchArgs {
         Ok(())
     }
 
+    fn compare_standing(&self, offer: &Offer, subjects: &[Subject], tell: &dyn Fn(&str)) -> Result<()> {
+        let _statistics = programs::count()?;
+        let mut costs = Vec::new();
+        for number in 1..=self.rounds {
+            println!("bench: round {number} of {}", self.rounds);
+            let began = Instant::now();
+            flat::round(offer, subjects, number, &mut costs, tell)
+                .with_context(|| format!("round {number}"))?;
+            println!("bench: {}", to_go(began.elapsed(), self.rounds - number));
+        }
+        println!("\n{}", flat::text(offer, &costs));
+        self.json.as_ref().map_or(Ok(()), |file| write_json(file, &flat::json(offer, &costs)))
+    }
+
     fn count_instructions(&self, line: &str) -> Result<()> {
         let counts =
             instructions::count(&Prepared::new(line)?, instructions::CONNECTIONS, Extent::Whole, &self.view)?;
@@ -188,7 +209,7 @@ impl BenchArgs {
         let mut all: Vec<Subject> = VIEWS.iter().map(|view| Subject::view(tw_trace.clone(), view)).collect();
         all.extend(floor::subjects(&offer.xtask, &lab));
         let mut missing = Vec::new();
-        if self.peers || !self.no_peers {
+        if !self.flat && (self.peers || !self.no_peers) {
             let (found, sentences) = peers::find();
             all.extend(found);
             missing = sentences;

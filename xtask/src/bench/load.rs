@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::machine::{self, Busy, Cpu};
 
 /// What all loads of a run have in common.
+#[derive(Clone)]
 pub(crate) struct Offer {
     /// The program that makes the load: this one.
     pub(crate) xtask: PathBuf,

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 
 use super::load::{Generator, Load, Offer};
 use super::measure::{Measured, measure};
-use super::programs::Runs;
+use super::programs::{self, Runs};
 use super::view::Subject;
 
 /// Subjects between two untraced loads: what changes with time shall not fall on one and not the other.
@@ -85,9 +85,7 @@ fn untraced(offer: &Offer, tell: &dyn Fn(&str)) -> Result<Load> {
 
 /// The kernel's own statistics of each subject's programs, in a round of its own: counting costs some 40 ns a run.
 pub(super) fn statistics(offer: &Offer, subjects: &[Subject], tell: &dyn Fn(&str)) -> Result<Vec<Vec<Runs>>> {
-    // They end with this descriptor, whatever happens to us, and leave the machine's setting alone (Linux 5.8).
-    let _statistics =
-        aya::sys::enable_stats(aya::sys::Stats::RunTime).context("the kernel's statistics of programs")?;
+    let _statistics = programs::count()?;
     let mut all = Vec::new();
     for subject in subjects {
         let mut runs = Vec::new();

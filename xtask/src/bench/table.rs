@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::Results;
 use super::memory::Memory;
-use super::programs::Runs;
+use super::programs::{self, Runs};
 use super::round::Traced;
 use super::told::Account;
 
@@ -83,8 +83,7 @@ fn line(rounds: &[&Traced], runs: &[Runs], connections: u32) -> String {
 
 /// Runs by connection and ns by run, of all programs together.
 fn totals(runs: &[Runs], connections: u32) -> (String, String) {
-    let count: u64 = runs.iter().map(|program| program.runs).sum();
-    let ns: u64 = runs.iter().map(|program| program.ns).sum();
+    let (count, ns) = programs::totals(runs);
     if count == 0 {
         return ("–".to_owned(), "–".to_owned());
     }
