@@ -20,7 +20,8 @@ pub struct Line {
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Neighbours {
-    /// A few bits of the address of the socket in each line; zero where there is none.
+    /// A few bits of the address of the socket in each line, or of its home where it is not at home; zero where there is
+    /// none.
     pub tags: [u8; NEIGHBOURS as usize],
     /// A byte a line: one where it is a socket's, for a moment more where others wanted it too.
     pub claims: [u64; NEIGHBOURS as usize / 8],

@@ -5,9 +5,9 @@
 //! scatters them.
 //!
 //! The array has more lines than there may be sockets (user space: `kernel/sizing.rs`), but the machine has more memory
-//! than the array has lines, so two sockets may want one. The second takes another of its `CHOICES`, and is counted at
-//! its home: where nobody is counted, a socket that is not at home is not followed. Tags tell what is in a line before it
-//! is touched.
+//! than the array has lines, so two sockets may want one. The second takes another one of the home's `CHOICES`, and is
+//! counted at home: who looks for a socket that is not there goes on only until all that are counted have been met. Tags
+//! tell what is in a line before it is touched.
 //!
 //! A line is claimed, filled, and found from then on: by its tag and by its address. Events of one socket follow each other:
 //! restarts are told under the lock of its timer's base, and an end follows the one time that the timer is taken off. Two
@@ -16,16 +16,18 @@
 //! booked on its socket.
 //!
 //! That a line is not anybody's is written before the claim goes. x86-64 shows that in this order; arm64 may show it some
-//! nanoseconds later, when a next claim would have to be there already, and that socket would be counted as missed.
+//! nanoseconds later, when a next claim would have to be there already, or a search for another socket of the same home to
+//! pass by: that other socket would be counted as missed.
 
 use tw_trace_common::{
     event::Owner,
-    followed::{Line, NEIGHBOURS, Neighbours, TimeWait},
+    followed::{Line, NEIGHBOURS, TimeWait},
 };
 
 use crate::{
     globals::{self, CONFIG, load},
-    maps::{NAMES, NEIGHBOURHOODS, Scratch, TIME_WAITS, fetch_add},
+    maps::{NAMES, Scratch, TIME_WAITS},
+    neighbours::Spot,
     sockets, words,
 };
 
@@ -34,11 +36,11 @@ const CHOICES: u32 = 24;
 /// No two sockets that are less than 64 GiB apart begin in one such unit, in sixteen bytes each: `struct tcp_timewait_sock`
 /// has 240 or more in its slab (5.10 – 7.3; 248 and 256 were seen).
 const UNIT: u32 = 15;
-/// Sockets that stay together when they move.
-const BLOCK: u32 = 16;
 /// Sockets of one home that may be elsewhere: they are counted in a byte, to which CPUs add before they look.
 const MOST_ELSEWHERE: u8 = 128;
 const NOWHERE: u32 = u32::MAX;
+/// A bit of the tag of a line that is not its socket's home.
+const AWAY: u8 = 1 << 7;
 /// 2^32 / φ, whose multiples spread over all numbers.
 const SPREAD: u32 = 0x9e37_79b9;
 const OTHER: u32 = 0x85eb_ca6b;
@@ -69,21 +71,27 @@ impl Address {
         self.unit().checked_rem(lines()).unwrap_or(0)
     }
 
-    /// One of the other lines, in any place of a block.
-    #[inline(always)]
-    fn choice(self, choice: u32) -> u32 {
-        let unit = self.unit();
-        // Multiplied twice, with a shift between: after one multiplication, who meets on one choice meets on all others.
-        let hash = (unit / BLOCK).wrapping_add(choice.wrapping_mul(OTHER)).wrapping_mul(SPREAD);
-        let hash = (hash ^ hash >> 15).wrapping_mul(OTHER);
-        let block = (u64::from(hash) * u64::from(lines() / BLOCK)) >> 32;
-        block as u32 * BLOCK + unit.wrapping_add(choice) % BLOCK
-    }
-
+    /// What tells it from others at home.
     #[inline(always)]
     fn tag(self) -> u8 {
-        (self.unit().wrapping_mul(SPREAD) >> 24) as u8 | 1
+        (self.unit().wrapping_mul(SPREAD) >> 24) as u8 & !AWAY | 1
     }
+}
+
+/// One of the other lines for the sockets of this home: its neighbours go with it to another neighbourhood.
+#[inline(always)]
+fn choice(home: u32, choice: u32) -> u32 {
+    // Multiplied twice, with a shift between: after one multiplication, who meets on one choice meets on all others.
+    let hash = (home / NEIGHBOURS).wrapping_add(choice.wrapping_mul(OTHER)).wrapping_mul(SPREAD);
+    let hash = (hash ^ hash >> 15).wrapping_mul(OTHER);
+    let neighbourhood = (u64::from(hash) * u64::from(lines() / NEIGHBOURS)) >> 32;
+    neighbourhood as u32 * NEIGHBOURS + home.wrapping_add(choice) % NEIGHBOURS
+}
+
+/// What tells the sockets of this home from others elsewhere.
+#[inline(always)]
+fn tag_away(home: u32) -> u8 {
+    (home.wrapping_mul(SPREAD) >> 24) as u8 | AWAY
 }
 
 #[inline(always)]
@@ -138,10 +146,11 @@ impl Followed {
     /// Lets go of it: the line may be another socket's at once.
     #[inline(always)]
     pub(crate) fn remove(self, tw: Address) {
+        self.label(0, 0);
+        // In this order: who looks for another socket of this home counts those that it meets.
         if self.index != tw.home() {
             count_elsewhere(tw, -1);
         }
-        self.label(0, 0);
         if let Some(spot) = Spot::of(self.index) {
             spot.claims().add(-1);
         }
@@ -160,7 +169,8 @@ pub(crate) fn insert(tw: Address, socket: &TimeWait, owner: &Owner) -> Option<Fo
     let followed = at(time_wait_claim(tw.0))?;
     words::copy(followed.socket(), socket);
     followed.keep_name(owner);
-    followed.label(tw.0, tw.tag());
+    let home = tw.home();
+    followed.label(tw.0, if followed.index == home { tw.tag() } else { tag_away(home) });
     Some(followed)
 }
 
@@ -176,14 +186,29 @@ fn at(index: u32) -> Option<Followed> {
 extern "C" fn time_wait_line(tw: u64) -> u32 {
     let tw = Address(tw);
     let home = tw.home();
-    if is_of(home, tw) {
+    if tenant(home, tw.tag()) == tw.0 {
         return home;
     }
     let Some(spot) = Spot::of(home) else { return NOWHERE };
-    if spot.elsewhere().read() == 0 {
+    let elsewhere = spot.elsewhere().read();
+    if elsewhere == 0 {
         return NOWHERE;
     }
-    (1..CHOICES).map(|choice| tw.choice(choice)).find(|&index| is_of(index, tw)).unwrap_or(NOWHERE)
+    let mut met = 0;
+    for index in (1..CHOICES).map(|number| choice(home, number)) {
+        let there = tenant(index, tag_away(home));
+        if there == tw.0 {
+            return index;
+        }
+        if there != 0 && Address(there).home() == home {
+            met += 1;
+            // Some may have come or gone meanwhile.
+            if met >= elsewhere.max(spot.elsewhere().read()) {
+                return NOWHERE;
+            }
+        }
+    }
+    NOWHERE
 }
 
 /// The index of a line that is the socket's from now on, or [`NOWHERE`].
@@ -200,7 +225,7 @@ extern "C" fn time_wait_claim(tw: u64) -> u32 {
         return NOWHERE;
     }
     let Some(index) =
-        (1..CHOICES).map(|choice| tw.choice(choice)).find(|&index| index != home && claim(index))
+        (1..CHOICES).map(|number| choice(home, number)).find(|&index| index != home && claim(index))
     else {
         return NOWHERE;
     };
@@ -208,11 +233,12 @@ extern "C" fn time_wait_claim(tw: u64) -> u32 {
     index
 }
 
+/// The address of the socket in a line, if it has this tag; else zero.
 #[inline(always)]
-fn is_of(index: u32, tw: Address) -> bool {
-    let (Some(spot), Some(line)) = (Spot::of(index), TIME_WAITS.get_ptr(index)) else { return false };
+fn tenant(index: u32, tag: u8) -> u64 {
+    let (Some(spot), Some(line)) = (Spot::of(index), TIME_WAITS.get_ptr(index)) else { return 0 };
     // SAFETY: a byte of a map, and an aligned word of one.
-    unsafe { spot.tag().read_volatile() == tw.tag() && (&raw const (*line).tw).read_volatile() == tw.0 }
+    unsafe { if spot.tag().read_volatile() == tag { (&raw const (*line).tw).read_volatile() } else { 0 } }
 }
 
 #[inline(always)]
@@ -237,60 +263,4 @@ fn claim(index: u32) -> bool {
     }
     claims.add(-1);
     false
-}
-
-/// Where a line is among its neighbours.
-#[derive(Clone, Copy)]
-struct Spot {
-    neighbours: *mut Neighbours,
-    place: usize,
-}
-
-impl Spot {
-    #[inline(always)]
-    fn of(index: u32) -> Option<Self> {
-        let neighbours = NEIGHBOURHOODS.get_ptr_mut(index / NEIGHBOURS)?;
-        Some(Self { neighbours, place: (index % NEIGHBOURS) as usize })
-    }
-
-    #[inline(always)]
-    fn tag(self) -> *mut u8 {
-        // SAFETY: within the tags.
-        unsafe { (&raw mut (*self.neighbours).tags).cast::<u8>().add(self.place) }
-    }
-
-    #[inline(always)]
-    fn claims(self) -> Lane {
-        // SAFETY: a map value.
-        Lane { bytes: unsafe { (&raw mut (*self.neighbours).claims).cast() }, place: self.place }
-    }
-
-    #[inline(always)]
-    fn elsewhere(self) -> Lane {
-        // SAFETY: a map value.
-        Lane { bytes: unsafe { (&raw mut (*self.neighbours).elsewhere).cast() }, place: self.place }
-    }
-}
-
-/// One of [`NEIGHBOURS`] bytes, changed by additions to its word, which is what the machine has; the lowest byte is the
-/// first. It does not overflow into the next: a hundred CPUs would have to add at one moment.
-#[derive(Clone, Copy)]
-struct Lane {
-    bytes: *mut u8,
-    place: usize,
-}
-
-impl Lane {
-    #[inline(always)]
-    fn read(self) -> u8 {
-        // SAFETY: a byte of a map.
-        unsafe { self.bytes.add(self.place).read_volatile() }
-    }
-
-    #[inline(always)]
-    fn add(self, by: i64) {
-        // SAFETY: an aligned word of a map.
-        let word = unsafe { self.bytes.add(self.place & !7).cast::<u64>() };
-        fetch_add(word, by << (self.place % 8 * 8));
-    }
 }

@@ -40,6 +40,7 @@ mod globals;
 mod histogram;
 mod keys;
 mod maps;
+mod neighbours;
 mod object;
 mod sock;
 mod sockets;

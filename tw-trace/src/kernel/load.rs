@@ -22,7 +22,7 @@ use super::{
     plan::{Attach, Plan, Program, Serves},
     prepare::Resolved,
     program::{self, Link},
-    sizing,
+    sizing::{self, Names},
     tick::Tick,
 };
 use crate::source::{
@@ -139,8 +139,9 @@ pub fn load(plan: &Plan, btf: &Btf, settings: &Settings) -> Result<Loaded> {
     // Kernels before 5.11 charge maps to this limit; where it may not be raised, loading says so itself.
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
     let rings = ring_sizes(settings.sizes)?;
-    let lines = sizing::lines(settings.sizes.time_waits);
     let mode = plan.mode() | settings.mode;
+    let names = if mode & mode_bits::OWNERLESS == 0 { Names::Kept } else { Names::Unwanted };
+    let lines = sizing::lines(settings.sizes.time_waits, names);
     let offsets = Global(settings.offsets);
     let callers = settings.callers.map(Global);
     let config = Global(Config {
@@ -172,7 +173,7 @@ pub fn load(plan: &Plan, btf: &Btf, settings: &Settings) -> Result<Loaded> {
         .override_global("CONFIG", &config, true)
         .override_global("CALLERS", &callers[..], true)
         .map_max_entries("TIME_WAITS", lines)
-        .map_max_entries("NAMES", if mode & mode_bits::OWNERLESS == 0 { lines } else { 1 })
+        .map_max_entries("NAMES", if names == Names::Kept { lines } else { 1 })
         .map_max_entries("NEIGHBOURHOODS", lines / NEIGHBOURS)
         .map_max_entries("SOCKETS", settings.sizes.sockets)
         .map_max_entries("CLOSERS", if keyless { settings.sizes.sockets } else { 1 })

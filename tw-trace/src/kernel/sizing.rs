@@ -7,15 +7,12 @@ use tw_trace_common::{
     followed::{Line, NEIGHBOURS, Neighbours},
 };
 
-/// Lines for each time-wait socket that there is to be room for: with fewer, more sockets find theirs taken, and with many
-/// fewer some find none (`followed` of the kernel side).
-const LINES: [u64; 2] = [7, 4];
-/// Of the owner's name beside each line.
+/// Kernel memory for each time-wait socket that there is to be room for, as lines: more of them than sockets, so that few
+/// find theirs taken, and next to none find none (`followed` of the kernel side).
+const SOCKET_BYTES: u64 = 146;
+const LINE_BYTES: u64 = (size_of::<Line>() + size_of::<Neighbours>() / NEIGHBOURS as usize) as u64;
+/// Of the owner's name beside each line, where owners are asked for.
 const NAME_BYTES: u64 = 16;
-/// Kernel memory for one socket.
-const SOCKET_BYTES: u64 =
-    (size_of::<Line>() as u64 + NAME_BYTES + NEIGHBOURS_BYTES / NEIGHBOURS as u64) * LINES[0] / LINES[1];
-const NEIGHBOURS_BYTES: u64 = size_of::<Neighbours>() as u64;
 /// This share of the memory goes to it at the most, where the limit of the namespaces is not known.
 const SHARE: u64 = 256;
 const LEAST: u64 = 1 << 16;
@@ -34,9 +31,17 @@ pub fn time_waits(limit: Option<u64>, memory_bytes: Option<u64>) -> u32 {
     u32::try_from(wanted.clamp(LEAST, MOST)).unwrap_or(1 << 16)
 }
 
+/// Whether the names of owners are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    Kept,
+    Unwanted,
+}
+
 /// Lines of the table of time-wait sockets, so that so many find room.
-pub fn lines(time_waits: u32) -> u32 {
-    let wanted = u64::from(time_waits) * LINES[0] / LINES[1];
+pub fn lines(time_waits: u32, names: Names) -> u32 {
+    let line_bytes = LINE_BYTES + if names == Names::Kept { NAME_BYTES } else { 0 };
+    let wanted = u64::from(time_waits) * SOCKET_BYTES / line_bytes;
     let most = u32::MAX / NEIGHBOURS * NEIGHBOURS;
     u32::try_from(wanted).map_or(most, |wanted| wanted.next_multiple_of(NEIGHBOURS)).max(NEIGHBOURS)
 }
@@ -85,8 +90,10 @@ mod tests {
 
     #[test]
     fn there_are_more_lines_than_sockets_in_whole_neighbourhoods() {
-        assert_eq!([0, 1, 100, 65_536].map(lines), [64, 64, 192, 114_688]);
-        assert_eq!(lines(u32::MAX), u32::MAX - 63);
+        let kept = [0, 1, 100, 65_536].map(|sockets| lines(sockets, Names::Kept));
+        assert_eq!(kept, [64, 64, 192, 115_328]);
+        assert_eq!(lines(65_536, Names::Unwanted), 142_848);
+        assert_eq!(lines(u32::MAX, Names::Kept), u32::MAX - 63);
     }
 
     #[test]
