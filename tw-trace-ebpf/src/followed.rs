@@ -15,9 +15,9 @@
 //! CPU may be telling when another one ends the socket; should a third take the line in that moment, the restart is
 //! booked on its socket.
 //!
-//! That a line is not anybody's is written before the claim goes. x86-64 shows that in this order; arm64 may show it some
-//! nanoseconds later, when a next claim would have to be there already, or a search for another socket of the same home to
-//! pass by: that other socket would be counted as missed.
+//! A line's label goes before its claim does, and while a line is labelled it is counted. x86-64 shows that in this order;
+//! arm64 may show it some nanoseconds later. A next claim, or a search for another socket of the same home, would have to
+//! be there already, and that socket would be counted as missed.
 
 use tw_trace_common::{
     event::Owner,
@@ -31,13 +31,12 @@ use crate::{
     sockets, words,
 };
 
-/// Lines that a socket may have. With four lines in seven taken, all of them are taken for one socket in a million.
+/// Lines that a socket may have: all of them in different places of a neighbourhood. With four lines in seven taken, all of
+/// them are taken for one socket in a million.
 const CHOICES: u32 = 24;
 /// No two sockets that are less than 64 GiB apart begin in one such unit, in sixteen bytes each: `struct tcp_timewait_sock`
 /// has 240 or more in its slab (5.10 – 7.3; 248 and 256 were seen).
 const UNIT: u32 = 15;
-/// Sockets of one home that may be elsewhere: they are counted in a byte, to which CPUs add before they look.
-const MOST_ELSEWHERE: u8 = 128;
 const NOWHERE: u32 = u32::MAX;
 /// A bit of the tag of a line that is not its socket's home.
 const AWAY: u8 = 1 << 7;
@@ -202,7 +201,8 @@ extern "C" fn time_wait_line(tw: u64) -> u32 {
         }
         if there != 0 && Address(there).home() == home {
             met += 1;
-            // Some may have come or gone meanwhile.
+            // One may have come or gone meanwhile. Should one of this home come and another one go while this loop is
+            // between them, on other CPUs, the socket is missed, and counted.
             if met >= elsewhere.max(spot.elsewhere().read()) {
                 return NOWHERE;
             }
@@ -220,13 +220,7 @@ extern "C" fn time_wait_claim(tw: u64) -> u32 {
     if claim(home) {
         return home;
     }
-    let Some(spot) = Spot::of(home) else { return NOWHERE };
-    if spot.elsewhere().read() >= MOST_ELSEWHERE {
-        return NOWHERE;
-    }
-    let Some(index) =
-        (1..CHOICES).map(|number| choice(home, number)).find(|&index| index != home && claim(index))
-    else {
+    let Some(index) = (1..CHOICES).map(|number| choice(home, number)).find(|&index| claim(index)) else {
         return NOWHERE;
     };
     count_elsewhere(tw, 1);

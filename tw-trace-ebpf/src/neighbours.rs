@@ -38,7 +38,7 @@ impl Spot {
 }
 
 /// One of [`NEIGHBOURS`] bytes, changed by additions to its word, which is what the machine has; the lowest byte is the
-/// first. It does not overflow into the next: a hundred CPUs would have to add at one moment.
+/// first. It does not overflow into the next: 255 CPUs would have to add at one moment.
 #[derive(Clone, Copy)]
 pub(crate) struct Lane {
     bytes: *mut u8,

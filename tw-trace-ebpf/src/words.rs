@@ -8,6 +8,7 @@ use core::arch::asm;
 /// not know.
 #[inline(always)]
 pub(crate) fn low_bits<const MASK: u64>(number: u64) -> u64 {
+    const { assert!(MASK <= i32::MAX as u64) }
     let mut bits = number;
     // SAFETY: arithmetic.
     unsafe { asm!("{bits} &= {mask}", bits = inout(reg) bits, mask = const MASK) }

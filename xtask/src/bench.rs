@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use clap::{Args, builder::ArgPredicate};
+use clap::Args;
 use nix::sys::signal::{SigHandler, Signal, signal};
 
 use crate::vm::Prepared;
@@ -41,8 +41,8 @@ pub(crate) struct BenchArgs {
     /// Rounds; each takes every subject once, and the untraced load before, after and between
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Connections of one load
-    #[arg(long, default_value_t = 300_000, default_value_if("flat", ArgPredicate::IsPresent, "30000"), value_parser = clap::value_parser!(u32).range(1000..))]
+    /// Connections of one load; with --flat 30,000
+    #[arg(long, default_value_t = 300_000, default_value_if("flat", "true", "30000"), value_parser = clap::value_parser!(u32).range(1000..))]
     connections: u32,
     /// Pairs of client and server threads, each pair on a CPU of its own [default: one for each CPU]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=64))]
@@ -53,7 +53,7 @@ pub(crate) struct BenchArgs {
     /// So many sockets are in TIME_WAIT before each tracer starts
     #[arg(long, value_name = "SOCKETS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=1_500_000))]
     standing: u32,
-    /// Compare what an event costs with 1,000 sockets in TIME_WAIT and with --standing, by turns, of tw-trace's views
+    /// Compare what a run of the programs costs with 1,000 sockets in TIME_WAIT and with --standing, by turns
     #[arg(long, requires = "standing", conflicts_with_all = ["peers", "no_peers"])]
     flat: bool,
     /// Only what has this in its name
@@ -175,6 +175,12 @@ impl BenchArgs {
     }
 
     fn compare_standing(&self, offer: &Offer, subjects: &[Subject], tell: &dyn Fn(&str)) -> Result<()> {
+        anyhow::ensure!(
+            offer.standing > flat::FEW,
+            "--standing {}: more than {} are to be compared",
+            offer.standing,
+            flat::FEW
+        );
         let _statistics = programs::count()?;
         let mut costs = Vec::new();
         for number in 1..=self.rounds {

@@ -41,9 +41,9 @@ pub enum Names {
 /// Lines of the table of time-wait sockets, so that so many find room.
 pub fn lines(time_waits: u32, names: Names) -> u32 {
     let line_bytes = LINE_BYTES + if names == Names::Kept { NAME_BYTES } else { 0 };
-    let wanted = u64::from(time_waits) * SOCKET_BYTES / line_bytes;
+    let wanted = (u64::from(time_waits) * SOCKET_BYTES / line_bytes).max(1);
     let most = u32::MAX / NEIGHBOURS * NEIGHBOURS;
-    u32::try_from(wanted).map_or(most, |wanted| wanted.next_multiple_of(NEIGHBOURS)).max(NEIGHBOURS)
+    u32::try_from(wanted.next_multiple_of(NEIGHBOURS.into())).unwrap_or(most)
 }
 
 /// The ring buffers.

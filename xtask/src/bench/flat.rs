@@ -13,7 +13,7 @@ use super::table::median;
 use super::view::Subject;
 
 /// Sockets in TIME_WAIT that are few.
-const FEW: u32 = 1_000;
+pub(super) const FEW: u32 = 1_000;
 
 /// What a subject came to: ns a run in each round, with few sockets and with many.
 pub(super) struct Cost {
