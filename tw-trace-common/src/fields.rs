@@ -57,6 +57,8 @@ macro_rules! fields {
 
 const CAUSE: Need = Need::Optional("the cause of a re-arm other than a FIN");
 
+const HALF_OPEN: Need = Need::Optional("how long connections were half open (dwell in SYN_RECV)");
+
 const V6: Need = Need::Optional("IPv6 addresses (the kernel is built without IPv6)");
 
 fields! {
@@ -89,6 +91,9 @@ fields! {
     net_inum: "net"."ns.inum", 4, Need::Required;
     net_cookie: "net"."net_cookie", 8,
         Need::Optional("which of two network namespaces an inode meant, when it was used again (Linux 5.12)");
+    tcp_srtt_us: "tcp_sock"."srtt_us", 4, HALF_OPEN;
+    tcp_total_retrans: "tcp_sock"."total_retrans", 4, HALF_OPEN;
+    tcp_fastopen_rsk: "tcp_sock"."fastopen_rsk", 8, HALF_OPEN;
 }
 
 #[cfg(test)]
@@ -103,7 +108,7 @@ mod tests {
         }
         let offsets = Offsets::from_slots(slots);
         assert_eq!(offsets.skc_daddr, 0);
-        assert_eq!(usize::from(offsets.net_cookie), FIELDS.len() - 1);
+        assert_eq!(usize::from(offsets.tcp_fastopen_rsk), FIELDS.len() - 1);
         assert_eq!(size_of::<Offsets>(), 2 * FIELDS.len());
     }
 }

@@ -17,6 +17,7 @@ mod attach {
 }
 mod hook {
     pub(crate) mod alone;
+    pub(crate) mod child;
     pub(crate) mod dated;
     pub(crate) mod distributions;
     pub(crate) mod ended;

@@ -34,6 +34,26 @@ pub(crate) static SOCKETS: Array<Socket> = Array::with_max_entries(1 << 17, 0);
 #[map]
 pub(crate) static OLD_SOCKETS: LruHashMap<u64, Socket> = LruHashMap::with_max_entries(1 << 14, 0);
 
+/// Listeners' children by address, until they have cookies: see `hook::child`.
+#[map]
+pub(crate) static CHILDREN: Array<Child> = Array::with_max_entries(CHILDREN_COUNT, 0);
+
+/// Those whose place among the others was wanted again: since when, by address.
+#[map]
+pub(crate) static OLD_CHILDREN: LruHashMap<u64, u64> = LruHashMap::with_max_entries(CHILDREN_COUNT, 0);
+
+/// A power of two. Only Fast Open children stay for longer than one softirq.
+pub(crate) const CHILDREN_COUNT: u32 = 4096;
+
+/// A child that has just been made.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Child {
+    /// Its address; zero when the place is free.
+    pub(crate) sk: u64,
+    pub(crate) since_ns: u64,
+}
+
 /// Owners of sockets that went to FIN_WAIT1, by the ends of the connection: where there are no cookies, nothing
 /// else leads from a time-wait socket to the socket it replaces. One entry where there are.
 #[map]
@@ -143,7 +163,9 @@ pub(crate) struct Socket {
     pub(crate) owner: Owner,
     /// The state it has been in since: a change that was missed must not lend its time to another.
     pub(crate) state: u8,
-    pub(crate) spare: [u8; 7],
+    /// One in the SYN_RECV of a listener's child.
+    pub(crate) is_child: u8,
+    pub(crate) spare: [u8; 6],
 }
 
 /// Room for what would not fit on the 512 bytes of stack, one per kind of program, because a softirq may
@@ -199,9 +221,6 @@ pub(crate) const OPTIONS: usize = 64;
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct Cpu {
-    /// The child that just went LISTEN → SYN_RECV, before the kernel gave it a cookie of its own.
-    pub(crate) child: u64,
-    pub(crate) child_ns: u64,
     /// Where the head of the list of timers being fired lies (`timer_list.entry.pprev` of the first).
     pub(crate) firing_head: u64,
     /// The time-wait timer that is being restarted: its start event follows at once, under the same lock.

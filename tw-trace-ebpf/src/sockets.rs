@@ -78,8 +78,14 @@ pub(crate) fn remove(key: u64, found: *mut Socket) {
 
 #[inline(always)]
 fn place(key: u64) -> Option<*mut Socket> {
-    // 2^64 / φ: addresses of sockets are multiples of a large power of two.
+    let spread = if globals::keyless() { spread(key) } else { key };
+    SOCKETS.get_ptr_mut(spread as u32 & load(&CONFIG.socket_mask))
+}
+
+/// Spreads addresses of sockets, which are multiples of a large power of two, over the low half of a number.
+#[inline(always)]
+pub(crate) fn spread(address: u64) -> u64 {
+    /// 2^64 / φ.
     const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-    let spread = if globals::keyless() { (key.wrapping_mul(SPREAD) >> 32) as u32 } else { key as u32 };
-    SOCKETS.get_ptr_mut(spread & load(&CONFIG.socket_mask))
+    address.wrapping_mul(SPREAD) >> 32
 }

@@ -12,8 +12,8 @@ use tw_trace_common::{
 use crate::{
     count::count,
     emit, ends, filter, globals, histogram,
-    hook::alone::alone,
-    maps::{CLOSERS, CPU, Place, Scratch, Socket},
+    hook::{alone::alone, child},
+    maps::{CLOSERS, Place, Scratch, Socket},
     sock::{self, Memory},
     sockets, words,
 };
@@ -124,26 +124,24 @@ fn tell<M: Memory>(sk: u64, old: u8, new: u8, cookie: u64) {
     // SAFETY: takes no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
     let key = if globals::keyless() { sockets::address(sk, scratch) } else { cookie };
-    let seen = follow(sk, old, new, key, now);
+    let seen = follow(sk, scratch, [old, new], key, now);
     if hands_closer_on(new) {
         let (closer, owner) = (ends::key(scratch), seen.owner);
         if CLOSERS.insert(closer, owner, 0).is_err() {
             count(Counter::SocketMapFull);
         }
     }
-    report(scratch, &seen, old, new, now);
+    if tells_states() && filter::owner_matches(seen.owner) {
+        report(scratch, &seen, seen.dwell_ns(sk, new, now), [old, new], now);
+    }
     if let (CLOSE, Some(entry)) = (new, seen.entry) {
         sockets::remove(key, entry);
     }
 }
 
 #[inline(always)]
-fn report(scratch: &Scratch, seen: &Seen, old: u8, new: u8, now: u64) {
-    if !tells_states() || !filter::owner_matches(seen.owner) {
-        return;
-    }
+fn report(scratch: &Scratch, seen: &Seen, dwell_ns: u64, [old, new]: [u8; 2], now: u64) {
     count(Counter::States);
-    let dwell_ns = if seen.since == 0 { NONE_NS } else { now - seen.since };
     // The time in a state that was asked for, not that in the state before it; once it is left.
     if globals::counts_dwell() && dwell_ns != NONE_NS && old != new && filter::states_match(old, old) {
         histogram::record(Series::dwell_key(old), dwell_ns);
@@ -162,25 +160,40 @@ fn report(scratch: &Scratch, seen: &Seen, old: u8, new: u8, now: u64) {
 struct Seen {
     /// When the old state began, zero if that was not seen.
     since: u64,
+    /// It has been in SYN_RECV as a listener's child.
+    is_child: bool,
     owner: &'static Owner,
     entry: Option<*mut Socket>,
 }
 
+impl Seen {
+    /// The time in the old state, now that it is left for `new`; [`NONE_NS`] if it is not known.
+    #[inline(always)]
+    fn dwell_ns(&self, sk: u64, new: u8, now: u64) -> u64 {
+        match self.since {
+            0 => NONE_NS,
+            since if self.is_child => child::dwell(sk, new, now - since),
+            since => now - since,
+        }
+    }
+}
+
 /// Keeps the socket's entry up to date.
 #[inline(always)]
-fn follow(sk: u64, old: u8, new: u8, key: u64, now: u64) -> Seen {
+fn follow(sk: u64, scratch: &mut Scratch, [old, new]: [u8; 2], key: u64, now: u64) -> Seen {
     if key == 0 {
-        remember_child(sk, now);
-        return Seen { since: 0, owner: &sockets::NOBODY_KNOWN, entry: None };
+        child::made(sk, now, scratch);
+        return Seen { since: 0, is_child: false, owner: &sockets::NOBODY_KNOWN, entry: None };
     }
-    let child_since = if old == SYN_RECV && !globals::keyless() { child_since(sk) } else { 0 };
+    let child_since = if old == SYN_RECV && !globals::keyless() { child::take(sk, scratch) } else { 0 };
     // A socket that was closed, a child until now, or of no interest, is not among the old ones: no need to look for it
     // there.
     let is_new =
         old == CLOSE || child_since != 0 || !tells_states() && !globals::keyless() && old != FIN_WAIT1;
     let found = if is_new { sockets::in_place(key) } else { sockets::find(key) };
     let Some(entry) = found.or_else(|| if new == CLOSE { None } else { sockets::insert(key) }) else {
-        return Seen { since: child_since, owner: &sockets::NOBODY_KNOWN, entry: None };
+        let is_child = child_since != 0;
+        return Seen { since: child_since, is_child, owner: &sockets::NOBODY_KNOWN, entry: None };
     };
     // SAFETY: a map value; the socket lock serialises state changes of one socket.
     let socket = unsafe { &mut *entry };
@@ -198,10 +211,12 @@ fn follow(sk: u64, old: u8, new: u8, key: u64, now: u64) -> Seen {
     // TIME_WAIT, stays that of who sent it.
     socket.since_ns = if new == old { since } else { now };
     socket.state = new;
+    let is_child = child_since != 0 || found.is_some() && old == SYN_RECV && socket.is_child != 0;
+    socket.is_child = u8::from(is_born);
     if globals::owners() && acts_itself(new) && new != old {
         sock::read_current(&mut socket.owner);
     }
-    Seen { since, owner: &socket.owner, entry: Some(entry) }
+    Seen { since, is_child, owner: &socket.owner, entry: Some(entry) }
 }
 
 /// Whether the kernel makes the change to `new` in the context of the process that asked for it: connect(),
@@ -209,25 +224,4 @@ fn follow(sk: u64, old: u8, new: u8, key: u64, now: u64) -> Seen {
 #[inline(always)]
 fn acts_itself(new: u8) -> bool {
     new == SYN_SENT || new == LISTEN || new == FIN_WAIT1 || new == LAST_ACK
-}
-
-/// A child is known by address until it has its cookie, which it gets in the same softirq on the same CPU.
-#[inline(always)]
-fn remember_child(sk: u64, now: u64) {
-    if let Some(cpu) = CPU.get_ptr_mut(0) {
-        // SAFETY: a map value of this CPU, used in softirq only.
-        unsafe {
-            (*cpu).child = sk;
-            (*cpu).child_ns = now;
-        }
-    }
-}
-
-#[inline(always)]
-fn child_since(sk: u64) -> u64 {
-    match CPU.get_ptr_mut(0) {
-        // SAFETY: as in `remember_child`.
-        Some(cpu) if unsafe { (*cpu).child } == sk => unsafe { (*cpu).child_ns },
-        _ => 0,
-    }
 }

@@ -7,7 +7,7 @@ use tw_trace_common::{config::mode_bits, event::Kind};
 
 use super::facts::Facts;
 pub use parts::{Attach, Params, Program, Serves, attach_types};
-use table::{HIDDEN_BY_INIT, TASKS, Way};
+use table::{HALF_OPEN, HIDDEN_BY_INIT, TASKS, Way};
 pub use wants::Wants;
 
 mod parts;
@@ -124,6 +124,9 @@ pub fn plan(backend: Backend, facts: &Facts, wants: Wants) -> Result<Plan, Refus
         plan.choose(task, facts, &mut reasons);
     }
     plan.look_for_cookies(facts);
+    if wants.states() {
+        plan.blind_spots.push(HALF_OPEN.to_owned());
+    }
     if facts.system.init_private {
         plan.blind_spots.push(HIDDEN_BY_INIT.to_owned());
     }

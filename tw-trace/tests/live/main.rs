@@ -6,6 +6,7 @@
 mod detach;
 mod endings;
 mod filters;
+mod half_open;
 mod harness;
 mod hist;
 mod lifetime;

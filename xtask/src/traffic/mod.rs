@@ -14,7 +14,7 @@ pub mod counters;
 pub mod difference;
 mod early;
 pub mod expect;
-mod fast_open;
+pub mod fast_open;
 mod fin_wait2;
 mod handshake;
 mod mirror;

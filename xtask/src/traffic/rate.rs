@@ -195,6 +195,16 @@ fn serve(pair: &Pair, work: &Work) -> Result<()> {
     Ok(())
 }
 
+/// Does the work on the CPU of this number among those that the calling thread may use.
+pub(super) fn on_cpu<T>(number: usize, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let this_thread = Pid::from_raw(0);
+    let allowed = sched_getaffinity(this_thread).context("sched_getaffinity")?;
+    stay_on(number)?;
+    let done = work();
+    sched_setaffinity(this_thread, &allowed).context("sched_setaffinity")?;
+    done
+}
+
 /// Binds the calling thread to the CPU of this number among those it may use.
 fn stay_on(number: usize) -> Result<()> {
     let this_thread = Pid::from_raw(0);

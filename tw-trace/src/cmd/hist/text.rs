@@ -2,7 +2,7 @@
 
 use std::{fmt, fmt::Write as _, io};
 
-use tw_trace_common::histogram::Series;
+use tw_trace_common::{histogram::Series, state::TcpState};
 
 use super::{
     counted::{Block, Counted, Top},
@@ -116,6 +116,7 @@ fn name(of: Series) -> String {
         Series::TimeWait(reason) => format!("TIME_WAIT, {}", reason.name()),
         Series::FinWait2 => "FIN_WAIT2, without a full socket".to_owned(),
         Series::Lateness => "timers fired late by".to_owned(),
+        Series::Dwell(TcpState::SynRecv) => "SYN_RECV, from the SYN-ACK".to_owned(),
         Series::Dwell(state) => state.name().to_owned(),
         // The wheel's.
         Series::Rounding | Series::Overshoot | Series::BurstTimers | Series::BurstTime => String::new(),

@@ -227,6 +227,11 @@ pub(super) const TASKS: &[Task] = &[
 const ONLY_TCP_SET_STATE: &str =
     "LISTEN, and the SYN_RECV of a listener's child, are set past tcp_set_state and not told";
 
+/// What no state event tells of the time in SYN_RECV.
+pub(super) const HALF_OPEN: &str = "half-open connections (SYN-RECV in ss) are requests without an event of their own: the time in \
+    SYN_RECV is the kernel's own from the SYN-ACK to the ACK, null where the SYN-ACK was sent again, up to 64 ms too long \
+    with SYN cookies; handshakes that do not end are not told";
+
 /// What no way sees where `kernel.init_private` is set.
 pub(super) const HIDDEN_BY_INIT: &str = "what happens while process 1 is on a CPU, in interrupts and softirqs too: this kernel \
     (kernel.init_private = 1) then runs no tracing program; whole bursts of expiries may go unseen, and are counted as \

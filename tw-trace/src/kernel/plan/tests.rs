@@ -35,7 +35,11 @@ fn everything_there_means_nothing_replaced() {
         assert!(names(&plan).contains(&"tp_timer_start") && names(&plan).contains(&"iter_tcp"));
     }
     let fentry = plan(Backend::Fentry, &able(), EVERYTHING).unwrap();
-    assert_eq!(fentry.blind_spots, [""; 0]);
+    assert!(
+        matches!(&fentry.blind_spots[..], [only] if only.starts_with("half-open")),
+        "{:?}",
+        fentry.blind_spots
+    );
     assert!(fentry.programs.iter().all(|program| !program.name.starts_with("kprobe")));
     assert_eq!(auto(&able(), EVERYTHING).unwrap().backend, Backend::Fentry);
 }
