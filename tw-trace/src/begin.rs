@@ -19,11 +19,14 @@ use crate::{
     },
     source::rings::Rings,
     start::{Started, Steps},
+    stop::Stop,
     warning::Warning,
 };
 
 /// An uncertainty of the lateness that is worth a word.
 const CLOCK_ERROR_TOLD: u64 = 50_000;
+/// A start that takes longer counts for `--duration` too.
+const LONGEST_START: Duration = Duration::from_secs(30);
 /// Programs that were running when they were detached have ended by then.
 const LAST_PROGRAMS: Duration = Duration::from_millis(10);
 
@@ -40,7 +43,7 @@ pub struct About {
     pub count: Option<u64>,
     /// Whether the summary is wanted.
     pub summary: Tell,
-    /// Whether to say on stderr what is being done, and what the kernel side logs.
+    /// How far the start is, whether to say so and what the kernel side logs, and stop requests.
     pub steps: Steps,
 }
 
@@ -70,13 +73,17 @@ impl Begun {
         about: &About,
         warn: impl Fn(&Warning),
     ) -> Result<Self> {
+        let stop = &about.steps.listener;
+        if let Some(duration) = about.duration {
+            stop.stop_after(duration + LONGEST_START);
+        }
         let first = attempts.best()?;
         let mut snapshots = Snapshots::new(about.netns);
         let Started { kernel, settings, mut loaded, rings, unlearned, before, started_ns } =
             Started::best(attempts, first, settings, &snapshots, &about.steps, &warn)?;
-        let unseeded = seed(&mut loaded, &kernel, &snapshots);
+        let unseeded = seed(&mut loaded, &kernel, &snapshots, &stop.stop);
         loaded.set_phase(Phase::Watching)?;
-        about.steps.done("sockets of before seeded");
+        about.steps.done("sockets of before seeded")?;
         let after = snapshots.read();
         let mut header = header(&kernel, about, &snapshots, started_ns)?;
         snapshots.started(before, after);
@@ -120,10 +127,10 @@ pub struct Ending {
 
 impl Ending {
     /// Seeds once more what is not followed, in the namespaces that there are now; returns which could not be.
-    pub fn seed_again(&mut self, loaded: &mut Loaded, kernel: &Resolved) -> Result<Vec<String>> {
+    pub fn seed_again(&mut self, loaded: &mut Loaded, kernel: &Resolved, stop: &Stop) -> Result<Vec<String>> {
         self.snapshots.reopen();
         loaded.set_phase(Phase::SeedingAgain)?;
-        let unseeded = seed(loaded, kernel, &self.snapshots);
+        let unseeded = seed(loaded, kernel, &self.snapshots, stop);
         loaded.set_phase(Phase::Watching)?;
         self.snapshots.release();
         Ok(unseeded)
@@ -155,9 +162,13 @@ fn unless_told<T>(result: Result<T>) -> Option<T> {
 }
 
 /// Seeds every namespace that can be entered; returns which could not, and why.
-fn seed(loaded: &mut Loaded, kernel: &Resolved, snapshots: &Snapshots) -> Vec<String> {
+fn seed(loaded: &mut Loaded, kernel: &Resolved, snapshots: &Snapshots, stop: &Stop) -> Vec<String> {
     let mut unseeded = Vec::new();
     for netns in snapshots.namespaces() {
+        if stop.is_asked() {
+            unseeded.push("the run was stopped before all namespaces were seeded".to_owned());
+            break;
+        }
         match loaded.seed(&kernel.plan, netns) {
             Ok(()) => {}
             Err(error) => unseeded.push(format!("{error:#}")),

@@ -145,17 +145,22 @@ pub enum Family {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Sizes")]
 pub struct SizeArgs {
-    /// Ring buffers between kernel and user space, all together; rounded up to a power of two
-    #[arg(long, value_name = "SIZE", default_value = "32MiB", value_parser = bytes)]
-    pub ring_size: u32,
+    /// Ring buffers between kernel and user space, all together; rounded up to a power of two [default: 32MiB, less
+    /// where a cgroup's memory limit asks for it]
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub ring_size: Option<u32>,
     /// Time-wait sockets followed at once, at most 67108864 [default: tcp_max_tw_buckets with --netns, else by
     /// the machine's memory]
     #[arg(long, value_name = "N", value_parser = entries())]
     pub max_time_waits: Option<u32>,
-    /// Full sockets followed at once, at most 67108864
-    #[arg(long, value_name = "N", default_value_t = 1 << 17, value_parser = entries())]
-    pub max_sockets: u32,
+    /// Full sockets followed at once, at most 67108864 [default: 131072, less under a memory limit]
+    #[arg(long, value_name = "N", value_parser = entries())]
+    pub max_sockets: Option<u32>,
 }
+
+/// Bytes of the ring buffers, and places for full sockets, where no memory limit asks for less.
+pub const DEFAULT_RING: u32 = 32 << 20;
+pub const DEFAULT_SOCKETS: u32 = 1 << 17;
 
 fn entries() -> RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(1..=MOST_SOCKETS)

@@ -2,6 +2,8 @@
 
 use std::{fmt, io, process::ExitCode};
 
+use crate::stderr;
+
 /// The command line asks for what cannot be: exit code 2.
 #[derive(Debug)]
 pub struct Usage(pub String);
@@ -10,6 +12,16 @@ pub struct Usage(pub String);
 /// and the next step.
 #[derive(Debug)]
 pub struct Unable(pub String);
+
+/// Somebody asked to stop before the run had begun: exit code 0, and nothing to tell.
+#[derive(Debug)]
+pub struct Stopped;
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("stopped before the run began")
+    }
+}
 
 impl fmt::Display for Usage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -23,6 +35,7 @@ impl fmt::Display for Unable {
     }
 }
 
+impl std::error::Error for Stopped {}
 impl std::error::Error for Usage {}
 impl std::error::Error for Unable {}
 
@@ -33,8 +46,10 @@ pub fn code(result: &anyhow::Result<()>) -> ExitCode {
     if error.chain().any(is_broken_pipe) {
         return ExitCode::SUCCESS;
     }
-    // Standard error may be closed too; then there is nobody left to tell.
-    let _ = io::Write::write_fmt(&mut io::stderr(), format_args!("tw-trace: {error:#}\n"));
+    if error.is::<Stopped>() {
+        return ExitCode::SUCCESS;
+    }
+    stderr::line(format_args!("tw-trace: {error:#}"));
     if error.is::<Usage>() {
         ExitCode::from(2)
     } else if error.is::<Unable>() {

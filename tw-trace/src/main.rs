@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use tw_trace::{
     cli::{Cli, Command},
-    cmd, exit,
+    cmd, exit, stderr,
 };
 
 fn main() -> ExitCode {
+    stderr::take_panics();
     let cli = Cli::parse();
     let result = match &cli.command {
         Command::Trace(args) => cmd::trace::trace(args, cli.verbose),

@@ -9,6 +9,7 @@ use tw_trace_common::{
 use crate::{
     begin::Ending,
     kernel::{load::Loaded, prepare::Resolved},
+    stop::Stop,
     warning::Warning,
 };
 
@@ -31,6 +32,7 @@ impl Reseeding {
         loaded: &mut Loaded,
         kernel: &Resolved,
         ending: &mut Ending,
+        stop: &Stop,
     ) -> Result<()> {
         let lost = without_room(counters);
         let goes_on = lost != self.lost;
@@ -42,7 +44,7 @@ impl Reseeding {
         if !has_room(&before, room) {
             return Ok(());
         }
-        for why in ending.seed_again(loaded, kernel)? {
+        for why in ending.seed_again(loaded, kernel, stop)? {
             Warning::SeedIncomplete { why }.tell();
         }
         let after = sum(loaded)?;

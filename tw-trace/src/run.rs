@@ -24,7 +24,7 @@ use crate::{
     reseed::Reseeding,
     sink::{Lost, Sink},
     source::live::Live,
-    stop::{Listener, Stop},
+    stop::Stop,
     summary::Summary,
     warning::Warning,
 };
@@ -41,7 +41,7 @@ pub fn run(
     warn: impl Fn(&Warning),
     make_sink: impl FnOnce(Stop) -> Result<Box<dyn Sink>>,
 ) -> Result<Summary> {
-    let listener = Listener::new()?;
+    let listener = &about.steps.listener;
     let mut sink = make_sink(listener.stop.clone())?;
     let Begun { kernel, settings, loaded, rings, header, mut ending, started_ns } =
         Begun::new(attempts, settings, about, warn)?;
@@ -114,8 +114,8 @@ impl Session {
             if Instant::now() >= next_check {
                 next_check = Instant::now() + LOSS_CHECK;
                 self.tell_losses()?;
-                let Self { told_losses, room, loaded, .. } = self;
-                self.reseeding.look(told_losses, *room, loaded, kernel, ending)?;
+                let Self { told_losses, room, loaded, reseeding, .. } = self;
+                reseeding.look(told_losses, *room, loaded, kernel, ending, stop)?;
                 if !is_read() {
                     break;
                 }

@@ -1,7 +1,7 @@
 //! From a choice of programs to attached ones: what the kernel refuses is replaced by the next best, until it takes
 //! a plan or none is left.
 
-use std::{io::Write as _, time::Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use nix::time::ClockId;
@@ -9,6 +9,7 @@ use tw_trace_common::config::Phase;
 
 use crate::{
     begin::Tell,
+    exit::Stopped,
     kernel::{
         clock::now_ns,
         load::{Loaded, Log, Settings, load},
@@ -18,6 +19,8 @@ use crate::{
         snapshots::{Readings, Snapshots},
     },
     source::rings::Rings,
+    stderr,
+    stop::Listener,
     warning::Warning,
 };
 
@@ -66,14 +69,14 @@ impl Started {
         steps: &Steps,
     ) -> Result<Self> {
         let btf = kernel.btf.take().context("the kernel's types were let go before loading")?;
-        steps.done("plan made");
+        steps.done("plan made")?;
         let mut loaded = load(&kernel.plan, &btf, &settings)?;
         drop(btf);
         give_back_memory();
-        steps.done("programs loaded");
+        steps.done("programs loaded")?;
         loaded.attach_armings(&kernel.plan)?;
         let unlearned = loaded.learn_timewait_len(&kernel.plan).err();
-        steps.done("length of TIME_WAIT learned");
+        steps.done("length of TIME_WAIT learned")?;
         let rings = loaded.take_rings(settings.sizes)?;
         let started_ns = now_ns(ClockId::CLOCK_MONOTONIC)?;
         let before = snapshots.read();
@@ -85,7 +88,7 @@ impl Started {
             loaded.set_phase(Phase::Seeding)?;
             loaded.attach(&kernel.plan)?;
         }
-        steps.done("programs attached");
+        steps.done("programs attached")?;
         Ok(Self { kernel, settings, loaded, rings, unlearned, before, started_ns })
     }
 }
@@ -99,25 +102,28 @@ fn give_back_memory() {
     }
 }
 
-/// What is being done, with the time it took since the start, for who asked with `-v`.
+/// The steps of a start: reported to who asked with `-v`, and where a start ends that is no longer wanted.
 pub struct Steps {
+    /// Stop requests, noticed from the first moment.
+    pub listener: Listener,
     tell: Tell,
     began: Instant,
 }
 
 impl Steps {
-    pub fn new(tell: Tell) -> Self {
-        Self { tell, began: Instant::now() }
+    pub fn new(tell: Tell) -> Result<Self> {
+        Ok(Self { listener: Listener::new()?, tell, began: Instant::now() })
     }
 
     pub fn are_told(&self) -> bool {
         self.tell == Tell::Yes
     }
 
-    pub fn done(&self, what: &str) {
+    /// One step is done; an error if somebody asked to stop meanwhile.
+    pub fn done(&self, what: &str) -> Result<(), Stopped> {
         if self.are_told() {
-            // Nobody may be left to read it.
-            let _ = writeln!(std::io::stderr(), "{what} after {} ms", self.began.elapsed().as_millis());
+            stderr::line(format_args!("{what} after {} ms", self.began.elapsed().as_millis()));
         }
+        if self.listener.stop.is_asked() { Err(Stopped) } else { Ok(()) }
     }
 }

@@ -1,4 +1,4 @@
-//! The wish to stop: by SIGINT, SIGTERM, SIGHUP or the end of the time, heard even while the output is stuck.
+//! Stop requests (SIGINT, SIGTERM, SIGHUP, --duration), noticed even while a write blocks.
 
 use std::{
     sync::{
@@ -69,7 +69,10 @@ impl Listener {
         thread::Builder::new()
             .name("signals".into())
             .spawn(move || runtime.block_on(listen([interrupt, terminate, hangup], heard)))
-            .context("starting the thread that listens for signals")?;
+            .context(
+                "no thread could be started to listen for signals (pids.max of the cgroup, `ulimit -u`), and without it \
+                 a run could not be stopped; allow one more",
+            )?;
         Ok(Self { runtime: handle, stop })
     }
 

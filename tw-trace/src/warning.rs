@@ -1,11 +1,8 @@
 //! Everything tw-trace warns about: what it is, what follows from it, and what to do next.
 
-use std::{
-    fmt,
-    io::{self, Write as _},
-};
+use std::fmt;
 
-use crate::kernel::program::Extent;
+use crate::{kernel::program::Extent, stderr};
 
 /// One warning, for stderr. Each says what, then the consequence, then the next step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +32,7 @@ pub enum Warning {
 impl Warning {
     /// Says it on stderr; where that is closed, there is nobody to tell.
     pub fn tell(&self) {
-        let _ = writeln!(io::stderr(), "{self}");
+        stderr::line(format_args!("{self}"));
     }
 
     fn what(&self) -> String {

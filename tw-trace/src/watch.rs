@@ -19,7 +19,7 @@ use crate::{
     },
     output::{Output, is_read},
     reseed::Reseeding,
-    stop::{Listener, Stop},
+    stop::Stop,
     warning::Warning,
 };
 
@@ -82,7 +82,7 @@ pub fn watch(
     warn: impl Fn(&Warning),
     make_view: impl FnOnce(&mut Begun, Output) -> Result<Box<dyn View>>,
 ) -> Result<()> {
-    let listener = Listener::new()?;
+    let listener = &about.steps.listener;
     let out = Output::stdout(listener.stop.clone()).context("standard output cannot be written")?;
     let mut begun = Begun::new(attempts, settings, about, warn)?;
     let mut view = make_view(&mut begun, out)?;
@@ -122,7 +122,7 @@ async fn show(view: &mut dyn View, begun: &mut Begun, pace: Pace, stop: &Stop) -
         }
         view.look(loaded)?;
         if view.follows_sockets() {
-            reseeding.look(&loaded.counters()?, settings.sizes.time_waits, loaded, kernel, ending)?;
+            reseeding.look(&loaded.counters()?, settings.sizes.time_waits, loaded, kernel, ending, stop)?;
         }
         if Instant::now() >= due {
             view.interval(loaded, now_ns(ClockId::CLOCK_MONOTONIC)?)?;

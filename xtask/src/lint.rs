@@ -29,6 +29,7 @@ pub(crate) fn run() -> Result<()> {
     checks.extend([
         check("dependencies: bans, licenses, sources", || deny(&["bans", "licenses", "sources"])),
         check("dependencies: advisories", advisories),
+        check("fuzz targets", fuzz_targets),
     ]);
     report(&checks);
     let failed = checks.iter().filter(|check| matches!(check.outcome, Outcome::Failed(_))).count();
@@ -94,6 +95,21 @@ fn clippy_kernel_side() -> Result<Outcome> {
     let arch = std::env::consts::ARCH;
     clippy.env("CARGO_ENCODED_RUSTFLAGS", format!("--cfg=bpf_target_arch=\"{arch}\""));
     passed(clippy.args(["--", "--deny", "warnings"]))
+}
+
+/// They are a workspace of their own: libFuzzer wants the nightly and a C++ compiler.
+fn fuzz_targets() -> Result<Outcome> {
+    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
+    if sh::find_program(&compiler).is_none() {
+        return Ok(Outcome::NotChecked(format!(
+            "there is no C++ compiler {compiler}, which libFuzzer is built with"
+        )));
+    }
+    let mut cargo = sh::nightly("cargo");
+    cargo.args(["check", "--locked", "--bins", "--manifest-path", "tw-trace/fuzz/Cargo.toml"]);
+    cargo.env("CARGO_TARGET_DIR", sh::root().join("target/fuzz"));
+    // They need no kernel side.
+    passed(cargo.env("AYA_BUILD_SKIP", "1"))
 }
 
 /// Known vulnerabilities, from a database that only the internet has.

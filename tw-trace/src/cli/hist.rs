@@ -52,9 +52,9 @@ pub struct HistArgs {
     /// the machine's memory]
     #[arg(long, value_name = "N", value_parser = entries(), help_heading = "Sizes")]
     pub max_time_waits: Option<u32>,
-    /// Full sockets followed at once, at most 67108864
-    #[arg(long, value_name = "N", default_value_t = 1 << 17, value_parser = entries(), help_heading = "Sizes")]
-    pub max_sockets: u32,
+    /// Full sockets followed at once, at most 67108864 [default: 131072, less under a memory limit]
+    #[arg(long, value_name = "N", value_parser = entries(), help_heading = "Sizes")]
+    pub max_sockets: Option<u32>,
 }
 
 /// What there are distributions of.

@@ -6,13 +6,15 @@ use tw_trace_common::{event::Kind, histogram::Series, keys::By};
 use super::setup;
 use crate::{
     begin::{About, Begun, Tell},
-    cli::{ByArg, HistArgs},
+    cli::{ByArg, DEFAULT_SOCKETS, HistArgs},
     exit::Usage,
     filter,
     kernel::{
         cgroup::CgroupPaths,
         load::{Log, Settings, Sizes},
+        memory::Memory,
         prepare::Resolved,
+        sizing,
         snapshots::NetnsId,
     },
     output::Output,
@@ -39,10 +41,10 @@ mod view;
 const EVENTS_RING: u32 = 32 << 20;
 
 pub fn hist(args: &HistArgs, verbose: u8) -> Result<()> {
+    let steps = setup::steps(verbose)?;
     let asked = Asked::new(args).map_err(Usage)?;
     let netns = setup::netns(&args.filters)?;
     let filter = filter::resolve(&args.filters, netns, setup::cgroup(&args.filters)?).map_err(Usage)?;
-    let steps = setup::steps(verbose);
     let mut attempts = setup::attempts(&args.attach, asked.wants(), &steps)?;
     let (sizes, by) = (sizes(args, &asked, netns), by(args.by));
     let settings = |kernel: &Resolved| Settings {
@@ -76,11 +78,13 @@ pub fn hist(args: &HistArgs, verbose: u8) -> Result<()> {
 
 fn sizes(args: &HistArgs, asked: &Asked, netns: Option<NetnsId>) -> Sizes {
     let least = Sizes::LEAST;
-    let time_waits = || args.max_time_waits.unwrap_or_else(|| setup::time_waits(netns));
+    let memory = Memory::read();
+    let time_waits = || args.max_time_waits.unwrap_or_else(|| setup::time_waits(netns, memory));
+    let sockets = || args.max_sockets.unwrap_or_else(|| sizing::sockets(DEFAULT_SOCKETS, memory));
     Sizes {
         ring: if args.with_events { EVENTS_RING } else { least.ring },
         time_waits: if asked.time_waits { time_waits() } else { least.time_waits },
-        sockets: if asked.follows_sockets() { args.max_sockets.next_power_of_two() } else { least.sockets },
+        sockets: if asked.follows_sockets() { sockets().next_power_of_two() } else { least.sockets },
         histograms: Series::COUNT,
         keys: if by(args.by).is_some() { args.keys } else { least.keys },
         ..least

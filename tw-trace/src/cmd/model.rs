@@ -1,21 +1,22 @@
 //! `tw-trace model`: what a kernel's timers make of closing connections, predicted; needs no privilege and no eBPF.
 
-use std::io::{self, BufReader, Write as _};
-use std::{fs::File, path::Path};
+use std::io::{self, Write as _};
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
 use crate::cli::ModelArgs;
 use crate::exit::Usage;
+use crate::input::Lines;
 use crate::kernel::tick::Tick;
 use crate::model::compare::{Comparison, compare};
 use crate::model::{Inputs, Load, Measured, Prediction, Version, predict, why};
 
-mod json;
-mod lines;
+pub(crate) mod json;
+pub(crate) mod lines;
 #[cfg(test)]
 mod tests;
-mod text;
+pub(crate) mod text;
 
 /// Closes a second where nothing says how many: what is predicted of the durations does not depend on it since 4.1.
 const EXAMPLE_RATE: f64 = 1_000.0;
@@ -45,7 +46,7 @@ pub fn model(args: &ModelArgs) -> Result<()> {
 }
 
 /// Predicts what the command line asks for; what it leaves open, the run says, or this machine.
-fn report(args: &ModelArgs, measured: Option<&Measured>) -> Result<Report> {
+pub(crate) fn report(args: &ModelArgs, measured: Option<&Measured>) -> Result<Report> {
     let mut assumed = Vec::new();
     let inputs = inputs(args, measured, &mut assumed)?;
     let prediction = predict(&inputs);
@@ -128,7 +129,6 @@ fn load(args: &ModelArgs, measured: Option<&Measured>, assumed: &mut Vec<String>
 /// The run in this file.
 fn measured(path: &Path) -> Result<Measured> {
     let wrong = |why: String| Usage(format!("--compare {}: {why}", path.display()));
-    let file = File::open(path).map_err(|error| wrong(error.to_string()))?;
-    let measured = lines::read(BufReader::with_capacity(1 << 16, file)).map_err(wrong)?;
-    Ok(measured)
+    let lines = Lines::of(path).map_err(|error| wrong(format!("{error}; {}", lines::NOT_A_RUN)))?;
+    Ok(lines::read(lines).map_err(wrong)?)
 }

@@ -16,6 +16,7 @@ use crate::{
     filter,
     kernel::{
         cgroup::CgroupPaths,
+        memory::Memory,
         netns::{self, Sysctls},
         plan::Wants,
         prepare::{Attempts, Prepared, check_btf_file},
@@ -59,8 +60,8 @@ pub fn cgroup(filters: &FilterArgs) -> Result<Option<u64>> {
     Ok(Some(id))
 }
 
-/// From now on.
-pub fn steps(verbose: u8) -> Steps {
+/// The first thing a command does that attaches: from here on it can be stopped.
+pub fn steps(verbose: u8) -> Result<Steps> {
     Steps::new(if verbose == 0 { Tell::No } else { Tell::Yes })
 }
 
@@ -68,16 +69,16 @@ pub fn steps(verbose: u8) -> Steps {
 pub fn attempts(attach: &AttachArgs, wants: Wants, steps: &Steps) -> Result<Attempts> {
     check_btf_file(attach.btf.as_deref())?;
     let prepared = Prepared::read(attach.btf.as_deref());
-    steps.done("kernel looked at");
+    steps.done("kernel looked at")?;
     Ok(Attempts { prepared, forced: attach.backend.forced(), wants })
 }
 
 /// Room for time-wait sockets when the command line gives none.
-pub fn time_waits(netns: Option<NetnsId>) -> u32 {
+pub fn time_waits(netns: Option<NetnsId>, memory: Memory) -> u32 {
     let limit = netns
         .and_then(|id| netns::enumerate().found.remove(&id.inode))
         .and_then(|netns| netns::run_in(&netns, Sysctls::read).ok()?.number("tcp_max_tw_buckets"));
-    sizing::time_waits(limit, sizing::memory_bytes())
+    sizing::time_waits(limit, memory)
 }
 
 /// What lies ill with a run is said on stderr too, where it is not lost among the data.

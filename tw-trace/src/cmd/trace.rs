@@ -5,14 +5,16 @@ use anyhow::{Context as _, Result};
 use super::setup;
 use crate::{
     begin::{About, Tell},
-    cli::TraceArgs,
+    cli::{DEFAULT_RING, DEFAULT_SOCKETS, TraceArgs},
     exit::Usage,
     filter,
     kernel::{
         cgroup::CgroupPaths,
         load::{Log, Settings, Sizes},
+        memory::Memory,
         plan::Wants,
         prepare::Resolved,
+        sizing,
     },
     output::Output,
     run::run,
@@ -22,19 +24,22 @@ use crate::{
 };
 
 pub fn trace(args: &TraceArgs, verbose: u8) -> Result<()> {
+    let steps = setup::steps(verbose)?;
     let kinds = filter::kinds(&args.events, &args.filters).map_err(Usage)?;
     let netns = setup::netns(&args.filters)?;
     let filter = filter::resolve(&args.filters, netns, setup::cgroup(&args.filters)?).map_err(Usage)?;
 
-    let steps = setup::steps(verbose);
     let mut attempts = setup::attempts(&args.run.attach, Wants::kinds(&kinds), &steps)?;
-    let max_time_waits = args.sizes.max_time_waits.unwrap_or_else(|| setup::time_waits(netns));
+    let memory = Memory::read();
+    let max_time_waits = args.sizes.max_time_waits.unwrap_or_else(|| setup::time_waits(netns, memory));
+    let ring = args.sizes.ring_size.unwrap_or_else(|| sizing::ring(DEFAULT_RING, memory));
+    let sockets = args.sizes.max_sockets.unwrap_or_else(|| sizing::sockets(DEFAULT_SOCKETS, memory));
     let settings = |kernel: &Resolved| Settings {
         stream: kinds.iter().fold(0, |mask, kind| mask | kind.bit()),
         sizes: Sizes {
-            ring: args.sizes.ring_size,
+            ring,
             time_waits: max_time_waits,
-            sockets: args.sizes.max_sockets.next_power_of_two(),
+            sockets: sockets.next_power_of_two(),
             ..Sizes::LEAST
         },
         ..Settings::new(kernel, filter.filter, if verbose == 0 { Log::Reason } else { Log::Whole })

@@ -37,10 +37,10 @@ pub fn wheel(args: &WheelArgs, verbose: u8) -> Result<()> {
     if let Some(path) = &args.from {
         return saved::show(path, style(), !args.quiet);
     }
+    let steps = steps(verbose)?;
     refuse_what_timers_do_not_know(&args.filters)?;
     let netns = netns(&args.filters)?;
     let filter = filter::resolve(&args.filters, netns, None).map_err(Usage)?;
-    let steps = steps(verbose);
     let mut attempts = attempts(&args.attach, Wants::WHEEL, &steps)?;
     let wheel_slots = slots()?;
     let seeds = living(netns) + MEANWHILE;

@@ -20,7 +20,7 @@ impl Log for Stderr {
 
     fn log(&self, record: &Record<'_>) {
         // Nobody may be left to read it.
-        let _ = writeln!(io::stderr(), "kernel side: {}", record.args());
+        crate::stderr::line(format_args!("kernel side: {}", record.args()));
     }
 
     fn flush(&self) {}

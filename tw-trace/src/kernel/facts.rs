@@ -157,7 +157,12 @@ impl Facts {
 /// The bytes of the kernel's BTF, or of `file`.
 pub fn read_btf(file: Option<&Path>) -> Told<Vec<u8>> {
     let path = file.unwrap_or(Path::new(VMLINUX_BTF));
-    fs::read(path).map_err(|error| {
+    let bytes = match file {
+        Some(path) => crate::input::read_whole(path),
+        // The kernel's own, which is what the kernel says it is.
+        None => fs::read(path),
+    };
+    bytes.map_err(|error| {
         let hint = if file.is_none() && error.kind() == io::ErrorKind::NotFound {
             "; the kernel is built without CONFIG_DEBUG_INFO_BTF, give its BTF with --btf FILE"
         } else {

@@ -8,11 +8,18 @@ use std::{
     fs::File,
     net::{Shutdown, TcpListener, TcpStream},
     thread,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use aya::maps::{Array, MapData};
-use nix::sched::{CloneFlags, unshare};
+use nix::{
+    sched::{CloneFlags, unshare},
+    sys::{
+        socket::{setsockopt, sockopt::ReceiveTimeout},
+        time::{TimeVal, TimeValLike as _},
+    },
+};
 use tw_trace_common::config::Cell;
 
 use super::{
@@ -20,6 +27,11 @@ use super::{
     netns::{Netns, cookie},
     plan::{Plan, Serves},
 };
+
+/// For each step of the connection, which takes microseconds where nobody drops its packets.
+const PATIENCE: Duration = Duration::from_millis(500);
+const DROPPED: &str =
+    "the connection's packets do not arrive: something drops them, such as IPAddressDeny= of a systemd unit";
 
 impl Loaded {
     /// Closes a connection in a namespace of its own, with only the start of timers watched and that namespace
@@ -32,8 +44,9 @@ impl Loaded {
         let map = self.ebpf.map_mut("CELLS").context("no map CELLS")?;
         let mut cells = Array::<&mut MapData, u64>::try_from(map)?;
         let (own_net, closed) = thread::scope(|scope| {
-            scope
-                .spawn(|| -> Result<(File, Result<()>)> {
+            thread::Builder::new()
+                .name("learn".into())
+                .spawn_scoped(scope, || -> Result<(File, Result<()>)> {
                     unshare(CloneFlags::CLONE_NEWNET)
                         .context("a network namespace of its own (CAP_SYS_ADMIN)")?;
                     let net =
@@ -42,6 +55,7 @@ impl Loaded {
                     cells.set(Cell::OwnNet as u32, net, 0)?;
                     Ok((own, close_a_connection()))
                 })
+                .context("starting a thread")?
                 .join()
                 .map_err(|_| anyhow!("the thread that makes the connection panicked"))?
         })?;
@@ -59,13 +73,16 @@ impl Loaded {
 fn close_a_connection() -> Result<()> {
     raise_loopback().context("bringing up the loopback device")?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
-    let client = TcpStream::connect(listener.local_addr()?)?;
-    let (server, _) = listener.accept()?;
+    let client = TcpStream::connect_timeout(&listener.local_addr()?, PATIENCE).context(DROPPED)?;
+    // accept() and read() wait no longer than this (SO_RCVTIMEO, socket(7)).
+    setsockopt(&listener, ReceiveTimeout, &TimeVal::milliseconds(PATIENCE.as_millis() as i64))?;
+    let (server, _) = listener.accept().context(DROPPED)?;
     client.shutdown(Shutdown::Write)?;
     drop(server);
     // The FIN of the other end has been taken in when reading tells the end.
+    client.set_read_timeout(Some(PATIENCE))?;
     let mut nothing = [0u8; 1];
-    std::io::Read::read(&mut &client, &mut nothing)?;
+    std::io::Read::read(&mut &client, &mut nothing).context(DROPPED)?;
     Ok(())
 }
 

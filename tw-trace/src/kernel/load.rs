@@ -1,6 +1,6 @@
 //! The aya calls: load the object with this kernel's facts in it, attach the plan, detach.
 
-use std::{collections::BTreeMap, fs::File, os::fd::AsFd as _, thread};
+use std::{collections::BTreeMap, fs::File, io, os::fd::AsFd as _, thread};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use aya::{
@@ -19,15 +19,19 @@ use tw_trace_common::{
 
 use super::{
     clock, loader,
+    memory::Memory,
     plan::{Attach, Plan, Program, Serves},
     prepare::Resolved,
     program::{self, Link},
     sizing::{self, Names},
     tick::Tick,
 };
-use crate::source::{
-    ring::{Ring, page_size},
-    rings::Rings,
+use crate::{
+    source::{
+        ring::{Ring, page_size},
+        rings::Rings,
+    },
+    threads::beside,
 };
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tw-trace-ebpf"));
@@ -183,12 +187,33 @@ pub fn load(plan: &Plan, btf: &Btf, settings: &Settings) -> Result<Loaded> {
         .map_max_entries("KEYS", settings.sizes.keys)
         .map_max_entries("ALLOCATIONS", if stashes { ALLOCATIONS } else { 1 })
         .load(OBJECT)
-        .context("loading the eBPF object")?;
+        .map_err(|error| no_room(error.into(), settings.sizes))?;
     let (zero_ns, clock_error_ns) = load_programs(&mut ebpf, &plan.programs, btf, settings.tick)?;
     let mut loaded = Loaded { ebpf, attached: Vec::new(), clock_error_ns, own_net: None };
     loaded.set_cell(Cell::JiffyZeroNs, zero_ns)?;
     loaded.set_phase(Phase::Learning)?;
     Ok(loaded)
+}
+
+/// An error of loading; where there was no memory, with what would take less of it.
+fn no_room(error: anyhow::Error, sizes: Sizes) -> anyhow::Error {
+    let out_of_memory = |cause: &(dyn std::error::Error + 'static)| {
+        let code = cause.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+        code == Some(libc::ENOMEM)
+    };
+    if !error.chain().any(out_of_memory) {
+        return error.context("loading the eBPF object");
+    }
+    let limit = Memory::read().left.map_or(String::new(), |left| {
+        format!(" (the memory limit of this process's cgroup leaves {} MiB)", left >> 20)
+    });
+    anyhow!(
+        "the kernel has no memory for the maps{limit}: {} KiB of ring buffers, room for {} time-wait sockets and {} full \
+         sockets; nothing was attached. Lower --ring-size, --max-time-waits or --max-sockets, or raise the limit",
+        sizes.ring >> 10,
+        sizes.time_waits,
+        sizes.sockets
+    )
 }
 
 /// Has the kernel verify all programs, while the phase of its jiffies is looked for: either takes its time, and
@@ -211,12 +236,11 @@ fn load_programs(ebpf: &mut Ebpf, rows: &[&'static Program], btf: &Btf, tick: Ti
     };
     let [first, second] = shares;
     thread::scope(|scope| {
-        let second = scope.spawn(move || load(second));
-        let clock = scope.spawn(move || clock::calibrate(calibrate, cells, tick));
+        let second = beside(scope, "programs", move || load(second));
+        let clock = beside(scope, "clock", move || clock::calibrate(calibrate, cells, tick));
         load(first)?;
-        let panicked = |_| anyhow!("a thread that loads programs panicked");
-        second.join().map_err(panicked)??;
-        clock.join().map_err(panicked)?
+        second.join("programs")??;
+        clock.join("clock")?
     })
 }
 

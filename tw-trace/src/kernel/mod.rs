@@ -17,6 +17,7 @@ pub mod learn;
 pub mod load;
 mod loader;
 pub mod mapping;
+pub mod memory;
 pub mod mounts;
 pub mod names;
 pub mod netns;

@@ -4,15 +4,16 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail};
 use nix::sched::{CloneFlags, setns};
+use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
 
 use super::mounts;
 
@@ -38,8 +39,9 @@ pub struct Netns {
 }
 
 impl Netns {
+    /// Opens the namespace that this path names, without waiting: others may have put a FIFO or a device there.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
+        let file = open_without_waiting(path)?;
         // SAFETY: NS_GET_NSTYPE takes no argument; on a file that is no namespace it fails with ENOTTY.
         let kind = unsafe { libc::ioctl(file.as_raw_fd(), NS_GET_NSTYPE as _) };
         if kind != libc::CLONE_NEWNET {
@@ -59,6 +61,17 @@ impl Netns {
     pub fn current() -> io::Result<Self> {
         Self::open(Path::new("/proc/thread-self/ns/net"))
     }
+}
+
+/// Opens a file of nsfs and nothing else: opening a FIFO or a device would wait, or do something to the device.
+fn open_without_waiting(path: &Path) -> io::Result<File> {
+    // A descriptor that only names the file: the file's own code does not run.
+    let named = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path)?;
+    if fstatfs(&named)?.filesystem_type() != NSFS_MAGIC {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a network namespace"));
+    }
+    let same = format!("/proc/self/fd/{}", named.as_raw_fd());
+    OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(same)
 }
 
 /// The cookie of the namespace that the calling thread is in: never used again, unlike an inode.
@@ -230,9 +243,20 @@ mod tests {
         assert!(error("surely_not_there").contains("no network namespace named surely_not_there"));
         assert!(error("/proc/self/ns/mnt").contains("not a network namespace"));
         assert!(error("/proc/self/status").contains("not a network namespace"));
+        assert!(error("/dev/zero").contains("not a network namespace"));
         assert!(error("/surely/not/there").contains("No such file"));
         assert!(error("").contains("give an inode"));
         assert!(error("1").contains("no network namespace with inode 1"));
+    }
+
+    #[test]
+    fn a_fifo_is_no_namespace_and_nobody_waits_for_its_writer() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fifo");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRUSR).unwrap();
+        assert!(
+            format!("{:#}", resolve(path.to_str().unwrap()).unwrap_err()).contains("not a network namespace")
+        );
     }
 
     /// /proc/sys/net and /proc/thread-self/net follow the thread that opens them: as root, in a fresh namespace.

@@ -26,6 +26,7 @@ use super::{
 use crate::{
     audit::CountedAt,
     exit::{Unable, Usage},
+    threads::beside,
 };
 
 /// This kernel, read once.
@@ -65,7 +66,7 @@ pub fn check_btf_file(file: Option<&Path>) -> Result<(), Usage> {
             path.display()
         ))
     };
-    let bytes = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+    let bytes = crate::input::read_whole(path).map_err(|error| wrong(error.to_string()))?;
     super::btf::Btf::parse(&bytes).map(drop).map_err(|error| wrong(error.to_string()))
 }
 
@@ -73,12 +74,11 @@ impl Prepared {
     /// Types and symbols are read side by side: either takes longer than all the rest up to the first program.
     pub fn read(btf_file: Option<&Path>) -> Self {
         let ((btf, attach_types), symbols) = thread::scope(|scope| {
-            let symbols = scope.spawn(read_symbols);
+            let symbols = beside(scope, "symbols", read_symbols);
             // The types here: memory that was another thread's is not given back (`give_back_memory`).
             let types = read_types(btf_file);
-            let panicked =
-                |_| Err(KallsymsError::Read(io::Error::other("the thread that reads it panicked")));
-            (types, symbols.join().unwrap_or_else(panicked))
+            let panicked = |error| Err(KallsymsError::Read(io::Error::other(error)));
+            (types, symbols.join("symbols").unwrap_or_else(panicked))
         });
         let facts = Facts::from_parts(System::read(), btf, &symbols);
         let (callers, tw_timer_handler) = match &symbols {

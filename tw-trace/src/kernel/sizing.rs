@@ -1,11 +1,11 @@
 //! How large the maps are made when nobody says so, and how the room for records is shared out.
 
-use std::fs;
-
 use tw_trace_common::{
     config::RINGS,
     followed::{Line, NEIGHBOURS, Neighbours},
 };
+
+use super::memory::Memory;
 
 /// Kernel memory for each time-wait socket that there is to be room for, as lines: more of them than sockets, so that few
 /// find theirs taken, and next to none find none (`followed` of the kernel side).
@@ -16,19 +16,43 @@ const NAME_BYTES: u64 = 16;
 /// This share of the memory goes to it at the most, where the limit of the namespaces is not known.
 const SHARE: u64 = 256;
 const LEAST: u64 = 1 << 16;
+/// Under a limit on memory each of the three large maps may have this share of what is left: the other half is for
+/// reading the kernel's types and symbols, and for the caches that writing makes.
+const LIMITED_SHARE: u64 = 6;
+/// Less than so many entries, or bytes of rings, help nobody.
+const FEW: u64 = 1 << 12;
+/// Of a full socket in the `SOCKETS` map.
+const FULL_SOCKET_BYTES: u64 = 64;
 const MOST: u64 = 1 << 20;
 
 /// Room for as many sockets as there can be in TIME_WAIT, as far as that is known.
 ///
 /// `limit` is `tcp_max_tw_buckets` of the one namespace that the run is about; a run about all namespaces gives
 /// none, since each has a limit of its own and new ones come.
-pub fn time_waits(limit: Option<u64>, memory_bytes: Option<u64>) -> u32 {
+pub fn time_waits(limit: Option<u64>, memory: Memory) -> u32 {
     let wanted = match limit {
         Some(limit) => limit.checked_next_power_of_two().unwrap_or(MOST),
         // The power of two below, so as to stay within the share.
-        None => 1 << memory_bytes.map_or(LEAST, |bytes| bytes / SHARE / SOCKET_BYTES).max(1).ilog2(),
+        None => 1 << memory.machine.map_or(LEAST, |bytes| bytes / SHARE / SOCKET_BYTES).max(1).ilog2(),
     };
-    u32::try_from(wanted.clamp(LEAST, MOST)).unwrap_or(1 << 16)
+    at_most(wanted.clamp(LEAST, MOST), SOCKET_BYTES, memory)
+}
+
+/// Bytes of the ring buffers: as wanted, or what the limit of the cgroup lets them have.
+pub fn ring(wanted: u32, memory: Memory) -> u32 {
+    at_most(wanted.into(), 1, memory)
+}
+
+/// Places for full sockets: as wanted, or what the limit of the cgroup lets them have.
+pub fn sockets(wanted: u32, memory: Memory) -> u32 {
+    at_most(wanted.into(), FULL_SOCKET_BYTES, memory)
+}
+
+/// So many entries of so many bytes, or the power of two that fits into a map's share of what the cgroup may still use.
+fn at_most(wanted: u64, entry_bytes: u64, memory: Memory) -> u32 {
+    let most =
+        memory.left.map_or(u64::MAX, |left| 1 << (left / LIMITED_SHARE / entry_bytes).max(FEW).ilog2());
+    u32::try_from(wanted.min(most)).unwrap_or(1 << 31)
 }
 
 /// Whether the names of owners are kept.
@@ -63,29 +87,36 @@ pub fn rings(total: u32, cpus: usize, page: u32) -> Rings {
     Rings { used, bytes: (total / used as u32).max(page), least: page }
 }
 
-/// `MemTotal` of /proc/meminfo.
-pub fn memory_bytes() -> Option<u64> {
-    parse_memory(&fs::read_to_string("/proc/meminfo").ok()?)
-}
-
-fn parse_memory(meminfo: &str) -> Option<u64> {
-    let value = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_size_follows_the_limit_or_the_memory() {
-        assert_eq!(time_waits(Some(131_072), None), 131_072);
-        assert_eq!(time_waits(Some(8_192), None), 65_536);
-        assert_eq!(time_waits(Some(10_000_000), None), 1 << 20);
-        assert_eq!(time_waits(None, Some(24 << 30)), 1 << 19);
-        assert_eq!(time_waits(None, Some(4 << 30)), 65_536);
-        assert_eq!(time_waits(None, Some(0)), 65_536);
-        assert_eq!(time_waits(None, None), 65_536);
+        let machine = |bytes| Memory { machine: Some(bytes), left: None };
+        let unknown = Memory::default();
+        assert_eq!(time_waits(Some(131_072), unknown), 131_072);
+        assert_eq!(time_waits(Some(8_192), unknown), 65_536);
+        assert_eq!(time_waits(Some(10_000_000), unknown), 1 << 20);
+        assert_eq!(time_waits(None, machine(24 << 30)), 1 << 19);
+        assert_eq!(time_waits(None, machine(4 << 30)), 65_536);
+        assert_eq!(time_waits(None, machine(0)), 65_536);
+        assert_eq!(time_waits(None, unknown), 65_536);
+    }
+
+    #[test]
+    fn under_a_limit_all_maps_together_leave_half_of_it() {
+        for left in [1u64 << 20, 64 << 20, 128 << 20, 1 << 30] {
+            let memory = Memory { machine: Some(256 << 30), left: Some(left) };
+            let maps = u64::from(time_waits(None, memory)) * SOCKET_BYTES
+                + u64::from(ring(32 << 20, memory))
+                + u64::from(sockets(1 << 17, memory)) * FULL_SOCKET_BYTES;
+            assert!(maps <= left / 2 || left < 4 << 20, "{maps} of {left}");
+        }
+        let plenty = Memory { machine: None, left: Some(4 << 30) };
+        assert_eq!((ring(32 << 20, plenty), sockets(1 << 17, plenty)), (32 << 20, 1 << 17));
+        let none = Memory { machine: None, left: Some(0) };
+        assert_eq!((time_waits(None, none), ring(32 << 20, none)), (4096, 4096));
     }
 
     #[test]
@@ -102,12 +133,5 @@ mod tests {
         assert_eq!(rings(32 << 20, 3, 4096), Rings { used: 4, bytes: 8 << 20, least: 4096 });
         assert_eq!(rings(32 << 20, 200, 65536), Rings { used: 8, bytes: 4 << 20, least: 65536 });
         assert_eq!(rings(4096, 2, 4096), Rings { used: 2, bytes: 4096, least: 4096 });
-    }
-
-    #[test]
-    fn memory_is_read_from_meminfo() {
-        assert_eq!(parse_memory("MemTotal:       24576 kB\nMemFree: 1 kB\n"), Some(24576 << 10));
-        assert_eq!(parse_memory("MemFree: 1 kB\n"), None);
-        assert!(memory_bytes().is_some());
     }
 }

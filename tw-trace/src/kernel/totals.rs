@@ -67,7 +67,7 @@ impl Loaded {
 }
 
 /// The `recursion_misses:` line of a program's fdinfo; zero where the kernel prints none.
-fn recursion_misses(fdinfo: &str) -> u64 {
+pub(crate) fn recursion_misses(fdinfo: &str) -> u64 {
     fdinfo
         .lines()
         .find_map(|line| line.strip_prefix("recursion_misses:"))

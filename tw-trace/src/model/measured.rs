@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::collector::{Durations, Spread};
+use crate::input::{count, time};
 use crate::wheel::modern::Wheel;
 
 /// Timeouts that are nearest to the same multiple of this are one.
@@ -207,14 +208,14 @@ fn totals(line: &Value) -> Totals {
     let exited = line["exited"].as_object().into_iter().flatten();
     let duration = &line["duration_ns"];
     let at = |key| number(duration, key).unwrap_or(0);
-    let bar = |bar: &Value| Some((bar[0].as_u64()?, bar[1].as_u64()?));
+    let bar = |bar: &Value| Some((time(&bar[0])?, count(&bar[1])?));
     let bars: Vec<_> = line["histogram"].as_array().into_iter().flatten().filter_map(bar).collect();
     Totals {
         entered: of("entered"),
         elapsed_ns: of("elapsed_ns"),
         rearms: of("rearms"),
         lost: of("lost"),
-        ends: exited.filter_map(|(reason, count)| Some((reason.clone(), count.as_u64()?))).collect(),
+        ends: exited.filter_map(|(reason, number)| Some((reason.clone(), count(number)?))).collect(),
         durations: duration.is_object().then(|| Spread {
             count: bars.iter().map(|(_, count)| count).sum(),
             min_ns: at("min"),
@@ -228,6 +229,7 @@ fn totals(line: &Value) -> Totals {
     }
 }
 
+/// What a file says is bounded, so that sums of it do not overflow.
 fn number(object: &Value, key: &str) -> Option<u64> {
-    object[key].as_u64()
+    time(&object[key])
 }

@@ -22,5 +22,6 @@ mod schema;
 mod seeded;
 mod substates;
 mod suite;
+mod surroundings;
 mod traffic;
 mod wheel;

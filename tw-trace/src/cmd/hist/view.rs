@@ -1,7 +1,7 @@
 //! From the kernel side's counts to blocks: one per interval, or one at the end, and an account of the run.
 
 use std::{
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, IsTerminal as _},
     mem,
 };
 
@@ -22,6 +22,7 @@ use crate::{
     header::Header,
     kernel::{clock::now_ns, load::Loaded},
     source::live::Live,
+    stderr,
     summary::Summary,
     watch::{End, View},
 };
@@ -215,14 +216,13 @@ impl Progress {
         self.is_shown = true;
         let counted = Counted::read(loaded, asked)?;
         let values: u64 = counted.filled().map(|(_, buckets)| buckets.count()).sum();
-        // Nobody may be left to read it.
-        let _ = write!(io::stderr(), "\r{values} times counted; Ctrl-C shows them\x1b[K");
+        stderr::progress(format_args!("\r{values} times counted; Ctrl-C shows them\x1b[K"));
         Ok(())
     }
 
     fn clear(&mut self) {
         if mem::take(&mut self.is_shown) {
-            let _ = write!(io::stderr(), "\r\x1b[K");
+            stderr::progress(format_args!("\r\x1b[K"));
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::sink::histogram::bars;
 /// The version of the keys. Adding keys does not change it.
 const SCHEMA: u64 = 1;
 
-pub(super) fn value(report: &Report) -> Value {
+pub(crate) fn value(report: &Report) -> Value {
     let prediction = &report.prediction;
     let timer = prediction.timer;
     let mut value = json!({

@@ -63,12 +63,12 @@ fn run(exits: &[TwExit], summary: &Summary) -> String {
 #[test]
 fn a_run_of_another_view_is_refused_by_its_name() {
     let wheel = "{\"event\":\"header\"}\n{\"event\":\"wheel\"}\n{\"event\":\"summary\"}\n";
-    let why = lines::read(wheel.as_bytes()).err().expect("no times in it");
+    let why = lines::read(Lines::new(wheel.as_bytes())).err().expect("no times in it");
     assert!(why.starts_with("this is what `tw-trace wheel --json` printed"), "{why}");
 }
 
 fn compared(command: &str, run: &str) -> Report {
-    let measured = lines::read(run.as_bytes()).expect("a run");
+    let measured = lines::read(Lines::new(run.as_bytes())).expect("a run");
     report(&args(command), Some(&measured)).expect("a comparison")
 }
 
@@ -167,7 +167,8 @@ fn a_run_that_was_cut_off_will_do_and_what_is_no_run_will_not() {
     let whole = run(&expiries(), &Summary::default());
     let cut = &whole[..whole.len() * 3 / 4];
     assert!(
-        lines::read(cut.as_bytes()).is_ok_and(|measured| measured.exits > 500 && measured.summary.is_none())
+        lines::read(Lines::new(cut.as_bytes()))
+            .is_ok_and(|measured| measured.exits > 500 && measured.summary.is_none())
     );
     let damaged = whole.replacen("\"reason\":\"expired\"", "\"reason\":expired", 1);
     for (no_run, why) in [
@@ -177,11 +178,11 @@ fn a_run_that_was_cut_off_will_do_and_what_is_no_run_will_not() {
         (&whole[..whole.find('\n').expect("lines") + 1], "neither"),
         (&damaged, "line 2: "),
     ] {
-        let error = lines::read(no_run.as_bytes()).err().expect("no run");
+        let error = lines::read(Lines::new(no_run.as_bytes())).err().expect("no run");
         assert!(error.contains(why) && error.contains("trace --json"), "{error}");
     }
     let long = vec![b'x'; 5 << 20];
-    assert!(lines::read(long.as_slice()).is_err_and(|error| error.contains("4 MiB")));
+    assert!(lines::read(Lines::new(long.as_slice())).is_err_and(|error| error.contains("4 MiB")));
 }
 
 #[test]
@@ -190,7 +191,7 @@ fn keys_may_come_in_any_order() {
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).expect("JSON").to_string() + "\n")
         .collect();
-    assert_eq!(lines::read(sorted.as_bytes()).expect("a run").exits, 1_000);
+    assert_eq!(lines::read(Lines::new(sorted.as_bytes())).expect("a run").exits, 1_000);
 }
 
 #[test]

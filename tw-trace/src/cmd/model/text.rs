@@ -9,7 +9,7 @@ use crate::model::{Distribution, Generation, Inputs, Prediction};
 use crate::sink::fmt::{duration, round};
 use crate::sink::histogram::{bars, columns, label, write_bars};
 
-pub(super) fn text(report: &Report) -> String {
+pub(crate) fn text(report: &Report) -> String {
     let mut text = String::new();
     // Writing to a String does not fail.
     let _ = write(&mut text, report);

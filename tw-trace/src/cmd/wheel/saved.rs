@@ -1,8 +1,7 @@
 //! A run saved with `--json`, drawn as it would have been without.
 
 use std::{
-    fs::File,
-    io::{self, BufRead, BufReader, Write as _},
+    io::{self, BufRead, Write as _},
     path::Path,
 };
 
@@ -20,38 +19,52 @@ use crate::{
     buckets::Buckets,
     exit::Usage,
     header::Header,
+    input::{Lines, count, second_run, time},
     kernel::{tick::Tick, wheel::Bucket},
     sink::{self, Style},
 };
 
+/// What is drawn of a file at the most: it is kept until the whole file is known to be a run.
+const MOST_DRAWN: usize = 256 << 20;
+const HOW: &str = "save a run with `tw-trace wheel --json`";
+
 /// Draws the run in this file on standard output.
 pub fn show(path: &Path, style: Style, summary: bool) -> Result<()> {
     let wrong = |why: String| Usage(format!("--from {}: {why}", path.display()));
-    let file = File::open(path).map_err(|error| wrong(error.to_string()))?;
-    let mut lines = BufReader::new(file);
-    let (mut header, mut drawn, mut line) = (None, Vec::new(), String::new());
-    for number in 1u64.. {
-        line.clear();
-        let at = |why: &str| wrong(format!("line {number}: {why}"));
-        if lines.read_line(&mut line).map_err(|error| at(&error.to_string()))? == 0 {
-            break;
-        }
-        match serde_json::from_str::<Value>(&line) {
+    let lines = Lines::of(path).map_err(|error| wrong(format!("{error}; {HOW}")))?;
+    // All or nothing: what is wrong with a file is said before any of it is shown.
+    let drawn = draw_all(lines, style, summary).map_err(wrong)?;
+    let mut out = io::stdout().lock();
+    out.write_all(&drawn).and_then(|()| out.flush()).context("writing to standard output")
+}
+
+/// The text of a whole run; the error says which line is wrong, and why.
+pub fn draw_all<R: BufRead>(mut lines: Lines<R>, style: Style, summary: bool) -> Result<Vec<u8>, String> {
+    let (mut header, mut drawn) = (None, Vec::new());
+    while let Some(line) = lines.read().map_err(|why| format!("{why}; {HOW}"))? {
+        let number = line.number;
+        match serde_json::from_slice::<Value>(line.bytes) {
+            Ok(value) if value["event"] == "header" && header.is_some() => return Err(second_run(number, 1)),
             Ok(value) => {
                 let text = draw(&value, &mut header, style, summary);
-                drawn.extend(text.ok_or_else(|| at("this is no line of `tw-trace wheel --json`"))?);
+                let other = || format!("line {number}: this is no line of `tw-trace wheel --json`");
+                drawn.extend(text.ok_or_else(other)?);
             }
-            // The last line of a run that was killed may be cut off.
-            Err(_) if number > 1 && !line.ends_with('\n') => {}
-            Err(error) => return Err(at(&format!("{error}; save a run with `tw-trace wheel --json`")).into()),
+            Err(_) if line.may_be_cut() => {}
+            Err(error) => return Err(format!("line {number}: {error}; {HOW}")),
+        }
+        if drawn.len() > MOST_DRAWN {
+            return Err(format!(
+                "up to line {number} there are {} MiB to be drawn already; give a part of the run with its first line \
+                 (`head -1`)",
+                MOST_DRAWN >> 20
+            ));
         }
     }
     if header.is_none() {
-        return Err(wrong("it is empty; save a run with `tw-trace wheel --json`".to_owned()).into());
+        return Err(format!("it is empty; {HOW}"));
     }
-    // All or nothing: what is wrong with a file is said before any of it is shown.
-    let mut out = io::stdout().lock();
-    out.write_all(&drawn).and_then(|()| out.flush()).context("writing to standard output")
+    Ok(drawn)
 }
 
 /// The text of one line; None for one of another kind.
@@ -64,15 +77,15 @@ fn draw(value: &Value, header: &mut Option<Header>, style: Style, summary: bool)
             Some(text)
         }
         ("wheel", Some(header)) => {
-            let (state, now_ns) = (state(value)?, value["mono_ns"].as_u64()?);
+            let (state, now_ns) = (state(value)?, time(&value["mono_ns"])?);
             let (wheels, jiffies) = wheels(value, header, now_ns)?;
             let look =
-                Look { now_ns, interval_ns: value["interval_ns"].as_u64()?, wheels: &wheels, since: &state };
+                Look { now_ns, interval_ns: time(&value["interval_ns"])?, wheels: &wheels, since: &state };
             Some(text::interval(&look, header.started_mono_ns, jiffies).into_bytes())
         }
         ("summary", Some(header)) if summary => {
             let state = state(value)?;
-            let wheels = Wheels { timers: value["live"].as_u64()?, ..Wheels::default() };
+            let wheels = Wheels { timers: count(&value["live"])?, ..Wheels::default() };
             let ending = Ending {
                 wheels: &wheels,
                 state: &state,
@@ -80,7 +93,7 @@ fn draw(value: &Value, header: &mut Option<Header>, style: Style, summary: bool)
                 largest: burst(&value["largest_burst"]),
                 uncovered: strings(&value["uncovered"]),
                 from_ns: header.started_mono_ns,
-                to_ns: header.started_mono_ns.checked_add(value["elapsed_ns"].as_u64()?)?,
+                to_ns: header.started_mono_ns.checked_add(time(&value["elapsed_ns"])?)?,
             };
             Some(text::summary(&ending, &verdict(value)?).into_bytes())
         }
@@ -91,14 +104,14 @@ fn draw(value: &Value, header: &mut Option<Header>, style: Style, summary: bool)
 
 fn read_header(value: &Value) -> Option<Header> {
     let text = |key: &str| value[key].as_str().map(plain);
-    let started_mono_ns = value["mono_ns"].as_u64()?;
+    let started_mono_ns = time(&value["mono_ns"])?;
     let realtime = humantime::parse_rfc3339(value["ts"].as_str()?).ok()?;
     let realtime = realtime.duration_since(std::time::UNIX_EPOCH).ok()?.as_nanos();
     Some(Header {
         version: text("version")?,
         kernel: text("kernel")?,
         hz: u32::try_from(value["hz"].as_u64()?).ok()?,
-        tick_ns: value["tick_ns"].as_u64()?,
+        tick_ns: time(&value["tick_ns"])?,
         backend: text("backend")?,
         blind_spots: strings(&value["blind_spots"]),
         replaced: strings(&value["replaced"]),
@@ -119,8 +132,8 @@ fn plain(text: &str) -> String {
 }
 
 fn state(value: &Value) -> Option<State> {
-    let number = |key: &str| value[key].as_u64();
-    let exited = ExitReason::ALL.iter().map(|reason| value["exited"][reason.name()].as_u64());
+    let number = |key: &str| count(&value[key]);
+    let exited = ExitReason::ALL.iter().map(|reason| count(&value["exited"][reason.name()]));
     let exited: Vec<u64> = exited.collect::<Option<_>>()?;
     let sums = Sums {
         seeded: number("seeded").unwrap_or(0),
@@ -149,39 +162,40 @@ fn buckets(value: &Value) -> Option<Buckets> {
     let number = |key: &str| value[key].as_u64();
     let filled = value["buckets"].as_array()?.iter();
     let filled: Vec<_> =
-        filled.map(|one| Some((one[0].as_u64()?, one[2].as_u64()?))).collect::<Option<_>>()?;
+        filled.map(|one| Some((one[0].as_u64()?, count(&one[2])?))).collect::<Option<_>>()?;
     Buckets::read(&filled, number("sum")?, (number("min")?, number("max")?))
 }
 
 /// The wheels, and the jiffies as their due times tell them.
 fn wheels(value: &Value, header: &Header, now_ns: u64) -> Option<(Wheels, Jiffies)> {
     let tick = Tick::from_ns(header.tick_ns)?;
-    let mut jiffies = Jiffies { tick, zero_ns: 0 };
-    let mut wheels = Wheels {
-        timers: value["timers"].as_u64()?,
-        overdue: value["overdue"].as_u64()?,
-        ..Wheels::default()
-    };
+    let mut zero_ns = None;
+    let mut wheels =
+        Wheels { timers: count(&value["timers"])?, overdue: count(&value["overdue"])?, ..Wheels::default() };
     for one in value["wheels"].as_array()? {
         let cpu = u32::try_from(one["cpu"].as_u64()?).ok()?;
         let level = u8::try_from(one["level"].as_u64()?).ok()?;
         let mut buckets = Vec::new();
         for bucket in one["buckets"].as_array()? {
-            let due = bucket["due"].as_u64()?;
+            let due = time(&bucket["due"])?;
             let due_ns = now_ns.wrapping_add_signed(bucket["due_in_ns"].as_i64()?);
-            jiffies.zero_ns = due_ns.wrapping_sub(due.wrapping_mul(tick.ns));
+            let zero = due_ns.wrapping_sub(due.checked_mul(tick.ns)?);
+            // All due times are of one clock.
+            if *zero_ns.get_or_insert(zero) != zero {
+                return None;
+            }
             let slot = u8::try_from(bucket["slot"].as_u64()?).ok()?;
-            buckets.push(Bucket { cpu, level, slot, due, timers: bucket["timers"].as_u64()? });
+            buckets.push(Bucket { cpu, level, slot, due, timers: count(&bucket["timers"])? });
         }
         buckets.sort_by_key(|bucket: &Bucket| bucket.due);
-        wheels.levels.push(Level { cpu, level, granularity_ns: one["granularity_ns"].as_u64()?, buckets });
+        wheels.levels.push(Level { cpu, level, granularity_ns: time(&one["granularity_ns"])?, buckets });
     }
-    Some((wheels, jiffies))
+    Some((wheels, Jiffies { tick, zero_ns: zero_ns.unwrap_or(0) }))
 }
 
 /// None where there was none.
 fn burst(value: &Value) -> Option<Burst> {
-    let number = |key: &str| value[key].as_u64();
+    let number = |key: &str| time(&value[key]);
     let first_ns = number("mono_ns")?;
     Some(Burst {
         due: number("due")?,

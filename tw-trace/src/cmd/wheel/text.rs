@@ -73,7 +73,8 @@ fn write_level(text: &mut String, level: &Level, highest: u64, jiffies: Jiffies,
         seconds(due_in(first.due)),
     )?;
     let column = |jiffy: u64| (due_in(jiffy).unsigned_abs() / level.granularity_ns.max(1)).min(COLUMNS - 1);
-    let mut row = vec!['·'; column(last.due) as usize + 1];
+    let columns = level.buckets.iter().map(|bucket| column(bucket.due)).max().unwrap_or(0);
+    let mut row = vec!['·'; columns as usize + 1];
     for bucket in &level.buckets {
         row[column(bucket.due) as usize] = HEIGHTS[height(bucket.timers, highest)];
     }
@@ -147,7 +148,7 @@ fn write_overshoot(text: &mut String, state: &State) -> Result {
 fn write_summary(text: &mut String, ending: &Ending<'_>, verdict: &Verdict) -> Result {
     let state = ending.state;
     let sums = &state.sums;
-    writeln!(text, "\n{} watched", duration(ending.to_ns - ending.from_ns))?;
+    writeln!(text, "\n{} watched", duration(ending.to_ns.saturating_sub(ending.from_ns)))?;
     writeln!(
         text,
         "timers: {} seeded + {} entered = {} exited + {} live + {} lost",

@@ -45,10 +45,13 @@ impl Counters {
         let read = |path: &str| fs::read_to_string(path).with_context(|| format!("cannot read {path}"));
         let netstat = read("/proc/thread-self/net/netstat")?;
         let sockstat = read("/proc/thread-self/net/sockstat")?;
-        Ok(Self {
-            tcp_ext: parse_tcp_ext(&netstat),
-            tw: parse_tw(&sockstat).context("/proc/net/sockstat has no figure for tw")?,
-        })
+        Self::parse(&netstat, &sockstat)
+    }
+
+    /// From the texts of /proc/net/netstat and /proc/net/sockstat.
+    pub fn parse(netstat: &str, sockstat: &str) -> Result<Self> {
+        let tw = parse_tw(sockstat).context("/proc/net/sockstat has no figure for tw")?;
+        Ok(Self { tcp_ext: parse_tcp_ext(netstat), tw })
     }
 }
 

@@ -1,0 +1,4 @@
+//! Whatever the arguments of filters and sizes says: see `tw_trace::hostile`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tw_trace::hostile::filters(bytes));

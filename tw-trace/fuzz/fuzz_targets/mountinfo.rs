@@ -1,0 +1,4 @@
+//! Whatever /proc/self/mountinfo says: see `tw_trace::hostile`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tw_trace::hostile::mountinfo(bytes));
