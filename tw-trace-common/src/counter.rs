@@ -69,6 +69,7 @@ counters! {
     Undated = 23 => "undated", Made, "time-wait sockets in no distribution of times: when TIME_WAIT began was not seen";
     EndedInFinWait2 = 24 => "ended_in_fin_wait2", Made, "time-wait sockets that ended before TIME_WAIT began";
     KeyMapFull = 25 => "key_map_full", Note, "time-wait sockets under no key: the map of keys was full";
+    Nested = 26 => "nested", Note, "state changes that interrupted the program for another change on their CPU: a second program told them";
 }
 
 /// The counters of the records of this kind that were made, and of those that found no room.

@@ -73,6 +73,7 @@ fields! {
     skc_v6_rcv_saddr: "sock_common"."skc_v6_rcv_saddr", 16, V6;
     skc_cookie: "sock_common"."skc_cookie", 8, Need::Required;
     sk_protocol: "sock"."sk_protocol", 2, Need::Required;
+    sk_owned: "sock"."sk_lock.owned", 4, Need::Required;
     inet_sport: "inet_sock"."inet_sport", 2, Need::Required;
     tw_substate: "inet_timewait_sock"."tw_substate", 1, Need::Required;
     tw_timer: "inet_timewait_sock"."tw_timer", 40, Need::Required;

@@ -2,7 +2,7 @@
 
 use tw_trace_common::{counter::Counter, followed::Ledger};
 
-use crate::maps::{COUNTERS, LEDGERS};
+use crate::maps::{COUNTERS, LEDGERS, fetch_add};
 
 /// In read-only data: six copies of it on the stack would be too many.
 static EMPTY: Ledger = Ledger::ZERO;
@@ -10,9 +10,8 @@ static EMPTY: Ledger = Ledger::ZERO;
 #[inline(always)]
 pub(crate) fn count(counter: Counter) {
     if let Some(value) = COUNTERS.get_ptr_mut(counter as u32) {
-        // SAFETY: a map value of this CPU. A timer event in a softirq may interrupt a state change in process
-        // context, but the two count different things.
-        unsafe { *value += 1 }
+        // In one piece: a state change in softirq may interrupt one in process context, and count the same.
+        fetch_add(value, 1);
     }
 }
 
@@ -21,7 +20,8 @@ pub(crate) fn count(counter: Counter) {
 #[inline(always)]
 pub(crate) fn book(net: u64, inode: u32, change: impl FnOnce(&mut Ledger)) {
     let change = |ledger: *mut Ledger| {
-        // SAFETY: as in `count`.
+        // SAFETY: a map value of this CPU. A timer event in a softirq may interrupt a state change in process
+        // context, but the two count different things.
         let ledger = unsafe { &mut *ledger };
         if inode != 0 {
             ledger.inode = u64::from(inode);

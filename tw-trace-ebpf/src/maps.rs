@@ -173,7 +173,7 @@ pub(crate) struct Socket {
 #[map]
 pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(Place::COUNT, 0);
 
-/// Whose scratch it is. A program does not nest in itself; timer events of time-wait sockets never nest.
+/// Whose scratch it is. State changes nest, and have two; timer events of time-wait sockets never nest.
 #[derive(Clone, Copy)]
 #[repr(u32)]
 pub(crate) enum Place {
@@ -181,10 +181,11 @@ pub(crate) enum Place {
     Timer = 1,
     Iterator = 2,
     Segment = 3,
+    SetStateInSoftirq = 4,
 }
 
 impl Place {
-    const COUNT: u32 = 4;
+    const COUNT: u32 = 5;
 
     #[inline(always)]
     pub(crate) fn scratch(self) -> Option<&'static mut Scratch> {
@@ -225,8 +226,12 @@ pub(crate) struct Cpu {
     pub(crate) firing_head: u64,
     /// The time-wait timer that is being restarted: its start event follows at once, under the same lock.
     pub(crate) rearming: u64,
-    /// A state change is being told. Kernels before 6.1 let a softirq's interrupt it by one of its own.
-    pub(crate) telling_state: u64,
+    /// A state change of this level is being told: see `hook::alone`.
+    pub(crate) telling: u64,
+    pub(crate) telling_in_softirq: u64,
+    /// The last change in softirq that the first of two programs had: the socket, and its new state.
+    pub(crate) marked: u64,
+    pub(crate) marked_as: u64,
     /// The time-wait socket whose timer just fired: `inet_twsk_kill` follows at once.
     pub(crate) expired: u64,
     pub(crate) segment: Segment,

@@ -161,6 +161,12 @@ pub(crate) fn protocol<M: Memory>(sk: u64) -> u16 {
     M::read(sk, offset!(sk_protocol))
 }
 
+/// `sk->sk_lock.owned`: a process holds the socket.
+#[inline(always)]
+pub(crate) fn is_owned<M: Memory>(sk: u64) -> bool {
+    M::read::<u32>(sk, offset!(sk_owned)) != 0
+}
+
 /// `sk_common->skc_state`: TCP_TIME_WAIT tells a time-wait socket from a full one.
 #[inline(always)]
 pub(crate) fn state<M: Memory>(sk: u64) -> u8 {

@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail};
+use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
@@ -30,6 +31,18 @@ pub fn enter_new() -> Result<u32> {
         sysctl(key, value)?;
     }
     inode()
+}
+
+/// Has the packets of the namespace's `lo` taken up in softirqs of all CPUs (receive packet steering), which interrupt
+/// whatever runs there. Leaves the calling thread in a mount namespace of its own, where /sys is that of the namespace.
+pub fn steer_packets() -> Result<()> {
+    const STEERED: &str = "/sys/class/net/lo/queues/rx-0/rps_cpus";
+    let cpus = thread::available_parallelism().context("how many CPUs there are")?.get().min(32);
+    unshare(CloneFlags::CLONE_NEWNS).context("cannot make a mount namespace")?;
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    mount(None::<&str>, "/", None::<&str>, private, None::<&str>).context("making mounts private")?;
+    mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), None::<&str>).context("mounting /sys")?;
+    fs::write(STEERED, format!("{:x}", (1_u64 << cpus) - 1)).with_context(|| format!("writing to {STEERED}"))
 }
 
 /// The inode of the calling thread's network namespace, as `ls -l /proc/PID/ns/net` shows it.

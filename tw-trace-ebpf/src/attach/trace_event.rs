@@ -23,6 +23,15 @@ pub(crate) fn tp_inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
+/// The same event, behind the program above or those on functions: see `hook::alone`.
+#[btf_tracepoint(function = "inet_sock_set_state")]
+pub(crate) fn tp_inet_sock_set_state_again(ctx: BtfTracePointContext) -> i32 {
+    let sk: *mut c_void = ctx.arg(0);
+    let (old, new): (i32, i32) = (ctx.arg(1), ctx.arg(2));
+    hook::set_state::state_changed_again::<Typed>(sk as u64, old as u8, new as u8, || sock::cookie(sk));
+    0
+}
+
 /// `TP_PROTO(struct timer_list *timer, …)`: what follows changed in 6.7 and is not read
 /// (include/trace/events/timer.h, 5.10 – 7.3).
 #[btf_tracepoint(function = "timer_start")]

@@ -9,8 +9,11 @@ use tw_trace_common::{
 use crate::{
     count::{book, count},
     emit, filter, globals,
-    hook::{alone::alone, set_state::IPPROTO_TCP},
-    maps::{ALLOCATIONS, Allocation, Place},
+    hook::{
+        alone::{Level, alone},
+        set_state::IPPROTO_TCP,
+    },
+    maps::{ALLOCATIONS, Allocation, fetch_add},
     sock::{self, Memory, Probed},
     sockets,
 };
@@ -21,7 +24,8 @@ use crate::{
 #[inline(always)]
 pub(crate) fn skipped<M: Memory>(sk: u64, death_row: u64) {
     if sock::protocol::<M>(sk) == IPPROTO_TCP {
-        alone(|| tell::<M>(sk, death_row));
+        let level = Level::of::<M>(sk);
+        alone(level, || tell::<M>(sk, death_row, level));
     }
 }
 
@@ -46,8 +50,8 @@ pub(crate) fn ends(call: u64, made: u64) {
 }
 
 #[inline(always)]
-fn tell<M: Memory>(sk: u64, death_row: u64) {
-    let Some(scratch) = Place::SetState.scratch() else { return };
+fn tell<M: Memory>(sk: u64, death_row: u64, level: Level) {
+    let Some(scratch) = level.place().scratch() else { return };
     if !sock::read_conn::<M>(sk, scratch) {
         return;
     }
@@ -60,7 +64,7 @@ fn tell<M: Memory>(sk: u64, death_row: u64) {
     if !filter::conn_matches(scratch) || !filter::owner_matches(owner) {
         return;
     }
-    book(scratch.net, scratch.conn.netns, |ledger| ledger.overflow += 1);
+    book(scratch.net, scratch.conn.netns, |ledger| fetch_add(&raw mut ledger.overflow, 1));
     if globals::streams(Kind::TwOverflow) {
         // SAFETY: takes no arguments.
         let now = unsafe { bpf_ktime_get_ns() };

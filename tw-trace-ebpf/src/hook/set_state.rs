@@ -12,8 +12,11 @@ use tw_trace_common::{
 use crate::{
     count::count,
     emit, ends, filter, globals, histogram,
-    hook::{alone::alone, child},
-    maps::{CLOSERS, Place, Scratch, Socket},
+    hook::{
+        alone::{self, Level, alone},
+        child,
+    },
+    maps::{CLOSERS, Scratch, Socket},
     sock::{self, Memory},
     sockets, words,
 };
@@ -50,6 +53,23 @@ pub(crate) fn entering_past<M: Memory>(sk: u64, new: u8, cookie: impl FnOnce() -
 /// own only after it has set the state.
 #[inline(always)]
 pub(crate) fn state_changed<M: Memory>(sk: u64, old: u8, new: u8, cookie: impl FnOnce() -> u64) {
+    let level = Level::of::<M>(sk);
+    alone::mark(level, sk, new);
+    changed::<M>(sk, level, [old, new], cookie);
+}
+
+/// The same event once more, for a second program behind the first one: it takes what the first was kept from.
+#[inline(always)]
+pub(crate) fn state_changed_again<M: Memory>(sk: u64, old: u8, new: u8, cookie: impl FnOnce() -> u64) {
+    let level = Level::of::<M>(sk);
+    if alone::is_unmarked(level, sk, new) {
+        count(Counter::Nested);
+        changed::<M>(sk, level, [old, new], cookie);
+    }
+}
+
+#[inline(always)]
+fn changed<M: Memory>(sk: u64, level: Level, [old, new]: [u8; 2], cookie: impl FnOnce() -> u64) {
     if sock::protocol::<M>(sk) != IPPROTO_TCP {
         return;
     }
@@ -57,16 +77,16 @@ pub(crate) fn state_changed<M: Memory>(sk: u64, old: u8, new: u8, cookie: impl F
         // Only the closing process is wanted, from FIN_WAIT1 on.
         if new == FIN_WAIT1 {
             let cookie = cookie();
-            alone(|| tell::<M>(sk, old, new, cookie));
+            alone(level, || tell::<M>(sk, level, [old, new], cookie));
         } else if new == CLOSE && is_closing(old) {
             let cookie = cookie();
-            alone(|| forget(sk, cookie));
+            alone(level, || forget(sk, level, cookie));
         }
         return;
     }
     let is_child = old == LISTEN && new == SYN_RECV;
     let cookie = if is_child { 0 } else { cookie() };
-    alone(|| tell::<M>(sk, old, new, cookie));
+    alone(level, || tell::<M>(sk, level, [old, new], cookie));
 }
 
 /// States that a socket may be in behind FIN_WAIT1.
@@ -77,8 +97,8 @@ fn is_closing(state: u8) -> bool {
 
 /// The closing process has been handed on to the time-wait socket, or is not needed.
 #[inline(always)]
-fn forget(sk: u64, cookie: u64) {
-    let Some(scratch) = Place::SetState.scratch() else { return };
+fn forget(sk: u64, level: Level, cookie: u64) {
+    let Some(scratch) = level.place().scratch() else { return };
     let key = if globals::keyless() { sockets::address(sk, scratch) } else { cookie };
     if let Some(entry) = sockets::find(key) {
         sockets::remove(key, entry);
@@ -116,8 +136,8 @@ fn is_asked_for<M: Memory>(sk: u64, scratch: &mut Scratch, cookie: u64) -> bool 
 }
 
 #[inline(always)]
-fn tell<M: Memory>(sk: u64, old: u8, new: u8, cookie: u64) {
-    let Some(scratch) = Place::SetState.scratch() else { return };
+fn tell<M: Memory>(sk: u64, level: Level, [old, new]: [u8; 2], cookie: u64) {
+    let Some(scratch) = level.place().scratch() else { return };
     if needs_conn(new) && !is_asked_for::<M>(sk, scratch, cookie) {
         return;
     }
@@ -132,7 +152,7 @@ fn tell<M: Memory>(sk: u64, old: u8, new: u8, cookie: u64) {
         }
     }
     if tells_states() && filter::owner_matches(seen.owner) {
-        report(scratch, &seen, seen.dwell_ns(sk, new, now), [old, new], now);
+        report(scratch, &seen, seen.dwell_ns(sk, new, now), (level, [old, new]), now);
     }
     if let (CLOSE, Some(entry)) = (new, seen.entry) {
         sockets::remove(key, entry);
@@ -140,11 +160,16 @@ fn tell<M: Memory>(sk: u64, old: u8, new: u8, cookie: u64) {
 }
 
 #[inline(always)]
-fn report(scratch: &Scratch, seen: &Seen, dwell_ns: u64, [old, new]: [u8; 2], now: u64) {
+fn report(scratch: &Scratch, seen: &Seen, dwell_ns: u64, (level, [old, new]): (Level, [u8; 2]), now: u64) {
     count(Counter::States);
     // The time in a state that was asked for, not that in the state before it; once it is left.
     if globals::counts_dwell() && dwell_ns != NONE_NS && old != new && filter::states_match(old, old) {
-        histogram::record(Series::dwell_key(old), dwell_ns);
+        // Not in the histogram that a change in softirq may be interrupting.
+        let series = match level {
+            Level::Process => Series::dwell_key(old),
+            Level::Softirq => Series::dwell_key(old) + Series::IN_SOFTIRQ,
+        };
+        histogram::record(series, dwell_ns);
     }
     if globals::streams(Kind::State) && filter::states_match(old, new) {
         emit::emit(Kind::State, now, &scratch.conn, seen.owner, |record: &mut State| {

@@ -24,8 +24,9 @@ impl Loaded {
         let map = self.ebpf.map("HISTOGRAMS").context("the eBPF object has no map HISTOGRAMS")?;
         let map = PerCpuArray::<&MapData, HistogramValue>::try_from(map)?;
         let mut buckets = Buckets::default();
-        for cpu in map.get(&series.key(), 0)?.iter() {
-            buckets.add(&cpu.0);
+        let second = matches!(series, Series::Dwell(_)).then(|| series.key() + Series::IN_SOFTIRQ);
+        for key in [Some(series.key()), second].into_iter().flatten() {
+            map.get(&key, 0)?.iter().for_each(|cpu| buckets.add(&cpu.0));
         }
         Ok(buckets)
     }

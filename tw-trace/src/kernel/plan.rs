@@ -6,7 +6,7 @@ use std::fmt;
 use tw_trace_common::{config::mode_bits, event::Kind};
 
 use super::facts::Facts;
-pub use parts::{Attach, Params, Program, Serves, attach_types};
+pub use parts::{Attach, Missed, Params, Program, Serves, attach_types};
 use table::{HALF_OPEN, HIDDEN_BY_INIT, TASKS, Way};
 pub use wants::Wants;
 

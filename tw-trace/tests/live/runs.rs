@@ -1,4 +1,4 @@
-//! The lines of a file, held against the kernel's own count of how often the program ran that makes them.
+//! The lines of a file, held against the kernel's own count of how often the programs ran that make them.
 
 use std::{
     fs::{self, File},
@@ -25,6 +25,8 @@ use crate::{
 };
 
 const CONNECTIONS: u32 = 300_000;
+/// Steering makes connections slow.
+const STEERED: u32 = 60_000;
 /// Looks at the kernel's count, of which some are taken while nothing happens on this machine.
 const LOOKS: usize = 50;
 /// A run that began so long ago has been counted.
@@ -35,12 +37,25 @@ const TRACING: u64 = 26;
 /// The whole machine is watched, since the kernel counts runs of the whole machine.
 #[test]
 fn each_run_of_the_program_is_a_line() {
-    live("each_run_of_the_program_is_a_line", check);
+    live("each_run_of_the_program_is_a_line", || {
+        check(|| Traffic::rate(CONNECTIONS, 2), CONNECTIONS);
+    });
 }
 
-fn check() {
+/// The kernel does not run a program inside itself; the second program takes what the first was kept from, and each change
+/// is told once.
+#[test]
+fn changes_that_interrupt_others_are_told() {
+    live("changes_that_interrupt_others_are_told", || {
+        let summary = check(|| Traffic::steered(STEERED), STEERED);
+        assert!(summary["notes"]["nested"].as_u64() > Some(0), "nothing was interrupted: {summary}");
+    });
+}
+
+/// Returns the summary.
+fn check(make_traffic: impl Fn() -> Traffic, connections: u32) -> Value {
     let _loud = loud();
-    let mut traffic = Traffic::rate(CONNECTIONS, 2);
+    let mut traffic = make_traffic();
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     let _statistics =
         enable_stats(Stats::RunTime).expect("the kernel's statistics of programs (root, Linux 5.8)");
@@ -60,13 +75,14 @@ fn check() {
         "connections were made on this machine all the time, at each of {LOOKS} looks"
     );
     for look in still {
-        assert_eq!(look.runs, lines.until(look.to_ns), "runs of the program, and lines");
-        // Some kernels hide a few from the program (`harness::live`).
-        assert!(look.runs >= 99 * u64::from(CONNECTIONS) / 10, "{}", look.runs);
+        assert_eq!(look.events, [lines.until(look.to_ns); 2], "what came to each program, and lines");
+        // Some kernels hide a few from the programs (`harness::live`).
+        assert!(look.events[0] >= 99 * u64::from(connections) / 10, "{:?}", look.events);
     }
+    lines.summary
 }
 
-/// The trace event: other backends have more than one program that sees a change.
+/// The trace events: other backends have more than one program that sees a change.
 fn states_to(path: &Path) -> Child {
     let arguments = ["trace", "--json", "--events", "state", "--backend", "tracepoint"];
     attached(Command::new(tw_trace()).args(arguments), path)
@@ -75,7 +91,7 @@ fn states_to(path: &Path) -> Child {
 /// What the kernel had counted at some moment between two.
 struct Look {
     from_ns: u64,
-    runs: u64,
+    events: [u64; 2],
     to_ns: u64,
 }
 
@@ -83,8 +99,8 @@ impl Look {
     fn take(tracer: &Child) -> Self {
         sleep(Duration::from_millis(5));
         let from_ns = monotonic();
-        let runs = runs(tracer);
-        Self { from_ns, runs, to_ns: monotonic() }
+        let events = events(tracer);
+        Self { from_ns, events, to_ns: monotonic() }
     }
 }
 
@@ -92,15 +108,17 @@ fn monotonic() -> u64 {
     now_ns(ClockId::CLOCK_MONOTONIC).expect("the clock")
 }
 
-/// Of the one tracing program that the process has open (`bpf_prog_show_fdinfo`).
-fn runs(process: &Child) -> u64 {
+/// How often the kernel ran each of the two tracing programs that the process has open, or was kept from it because that
+/// program was active (`bpf_prog_show_fdinfo`).
+fn events(process: &Child) -> [u64; 2] {
     let programs: Vec<_> = descriptors(process.id())
         .iter()
         .filter_map(|file| fs::read_to_string(file).ok())
         .filter(|info| field(info, "prog_type") == Some(TRACING))
         .collect();
-    let [program] = &programs[..] else { panic!("one tracing program, not {}", programs.len()) };
-    field(program, "run_cnt").expect("its runs")
+    let [first, second] = &programs[..] else { panic!("two tracing programs, not {}", programs.len()) };
+    let figure = |program, name| field(program, name).unwrap_or_else(|| panic!("no {name} in {program}"));
+    [first, second].map(|program| figure(program, "run_cnt") + figure(program, "recursion_misses"))
 }
 
 /// When each line's change was made, in order, and the summary.

@@ -61,6 +61,11 @@ impl Traffic {
         Self::ready(&["rate", "--connections", &connections.to_string(), "--pairs", &pairs.to_string()])
     }
 
+    /// The same, of packets that are taken up in softirqs on all CPUs: these interrupt the processes there.
+    pub(crate) fn steered(connections: u32) -> Self {
+        Self::ready(&["rate", "--connections", &connections.to_string(), "--pairs", "2", "--steer"])
+    }
+
     /// Connections at a rate that leaves the machine time for its clocks.
     pub(crate) fn paced(connections: u32, per_second: u32) -> Self {
         let (connections, per_second) = (connections.to_string(), per_second.to_string());

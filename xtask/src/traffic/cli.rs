@@ -59,6 +59,9 @@ struct RateArgs {
     /// No more connections a second than this
     #[arg(long)]
     per_second: Option<u32>,
+    /// Have packets taken up in softirqs of all CPUs, which interrupt the processes there; needs --new-netns
+    #[arg(long)]
+    steer: bool,
     /// Make as many connections first, before anything is said: their sockets are in TIME_WAIT by then
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=1_500_000))]
     standing: u32,
@@ -80,6 +83,10 @@ pub fn run(args: &TrafficArgs) -> Result<()> {
     }
     if let Work::Rate(rate) = &args.work {
         ensure!(args.new_netns || rate.standing == 0, "--standing fills a namespace: give --new-netns too");
+        ensure!(args.new_netns || !rate.steer, "--steer changes a namespace: give --new-netns too");
+        if rate.steer {
+            netns::steer_packets()?;
+        }
         stand(rate)?;
     }
     println!("{}", json!({"pid": std::process::id(), "netns": netns}));

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::table::TASKS;
+use super::table::{TASKS, Task};
 
 /// How a program reaches the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +57,8 @@ impl fmt::Display for Attach {
 pub enum Serves {
     /// State changes and dwell times, and with them the owners of time-wait sockets.
     States,
+    /// State changes that interrupt the program for another one.
+    NestedStates,
     /// Re-arms and ends of time-wait sockets.
     Ends,
     /// What restarted a clock.
@@ -69,6 +71,28 @@ pub enum Serves {
     Seeds,
     /// Time-wait timers by bucket of the wheel.
     Wheel,
+}
+
+/// What is lost when the kernel does not run a program inside itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missed {
+    Nothing,
+    /// A state change, if the second program does not take it.
+    StateChange,
+    Event,
+}
+
+impl Missed {
+    /// Of the program of this name.
+    pub fn by(name: &str) -> Self {
+        match TASKS.iter().find(|task| task.programs().any(|program| program.name == name)) {
+            // The second program is only inside itself where the first one was not, and listen() is made in process
+            // context alone.
+            Some(task) if task.serves == Serves::NestedStates || name.ends_with("_listen") => Self::Nothing,
+            Some(task) if task.serves == Serves::States => Self::StateChange,
+            Some(_) | None => Self::Event,
+        }
+    }
 }
 
 /// One program of the eBPF object.
@@ -102,7 +126,7 @@ impl Params {
 
 /// Names of the kernel's types that any program is attached by, as aya asks for them.
 pub fn attach_types() -> Vec<String> {
-    let programs = TASKS.iter().flat_map(|task| task.ways).flat_map(|way| way.programs);
+    let programs = TASKS.iter().flat_map(Task::programs);
     let mut names: Vec<String> = programs.filter_map(|program| program.attach.type_name()).collect();
     names.sort_unstable();
     names.dedup();

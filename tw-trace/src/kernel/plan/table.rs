@@ -18,6 +18,12 @@ pub(super) struct Task {
     pub(super) without: Without,
 }
 
+impl Task {
+    pub(super) fn programs(&self) -> impl std::iter::Iterator<Item = &'static Program> {
+        self.ways.iter().flat_map(|way| way.programs)
+    }
+}
+
 /// Programs that together do a task.
 #[derive(Debug)]
 pub(super) struct Way {
@@ -110,6 +116,16 @@ pub(super) const TASKS: &[Task] = &[
             },
         ],
         without: Without::Refuse("no state changes and no owners could be told"),
+    },
+    Task {
+        serves: Serves::NestedStates,
+        what: "state changes that interrupt others",
+        // Behind those of `Serves::States`, which are attached first: programs of one event run in that order.
+        ways: &[way(
+            &[Fentry, Kprobe, Tracepoint],
+            &[program("tp_inet_sock_set_state_again", TraceEvent("inet_sock_set_state"), Params::None)],
+        )],
+        without: Without::CannotSee("state changes that interrupt the program for another one on their CPU"),
     },
     Task {
         serves: Serves::Ends,

@@ -56,17 +56,35 @@ fn ends_are_watched_before_beginnings() {
     }
 }
 
+/// The second program, which none but a view of state changes has.
+const AGAIN: &str = "tp_inet_sock_set_state_again";
+
+#[test]
+fn a_second_program_comes_after_the_first() {
+    for backend in Backend::ALL {
+        let plan = plan(backend, &able(), EVERYTHING).unwrap();
+        let names = names(&plan);
+        let at = |name| names.iter().position(|other| *other == name).unwrap();
+        let first = plan.program(Serves::States).unwrap().name;
+        assert!(at(first) < at(AGAIN), "{backend}");
+        assert_eq!([Missed::by(first), Missed::by(AGAIN)], [Missed::StateChange, Missed::Nothing]);
+    }
+    assert_eq!(Missed::by("fentry_inet_twsk_kill"), Missed::Event);
+}
+
 #[test]
 fn a_view_pays_for_what_it_watches() {
     let of = |kinds: &[Kind]| names(&plan(Backend::Fentry, &able(), Wants::kinds(kinds)).unwrap());
-    assert_eq!(of(&[Kind::State]), ["fentry_tcp_set_state", "fentry_inet_sk_set_state", "fentry_listen"]);
+    let [first, second, third] = ["fentry_tcp_set_state", "fentry_inet_sk_set_state", "fentry_listen"];
+    assert_eq!(of(&[Kind::State]), [first, second, third, AGAIN]);
     let exits = of(&[Kind::TwExit]);
     assert!(!exits.contains(&"fentry_tcp_timewait_state_process"), "{exits:?}");
     let ownerless =
         names(&plan(Backend::Fentry, &able(), Wants::kinds(&[Kind::TwExit]).without_owners()).unwrap());
     assert_eq!(ownerless[..], exits[3..], "without the changes of state");
     let dwell = Wants::kinds(&[Kind::State, Kind::TwExit]).without_owners();
-    assert_eq!(names(&plan(Backend::Fentry, &able(), dwell).unwrap()), exits);
+    let dwell = names(&plan(Backend::Fentry, &able(), dwell).unwrap());
+    assert_eq!(dwell, [&exits[..3], &[AGAIN], &exits[3..]].concat());
     assert!(!exits.contains(&"fexit_inet_twsk_alloc") && exits.contains(&"fentry_inet_twsk_kill"));
 }
 

@@ -47,6 +47,7 @@ impl Wants {
             Serves::Wheel => self.0 & WHEEL != 0,
             Serves::States if self.0 & OWNERLESS != 0 => self.states(),
             Serves::States => of_records != 0,
+            Serves::NestedStates => self.states(),
             Serves::Ends | Serves::Armings | Serves::Seeds => of_records & !Kind::State.bit() != 0,
             Serves::Causes => self.0 & Kind::TwRearm.bit() != 0,
             Serves::Overflows => self.0 & Kind::TwOverflow.bit() != 0,
