@@ -57,6 +57,8 @@ macro_rules! fields {
 
 const CAUSE: Need = Need::Optional("the cause of a re-arm other than a FIN");
 
+const MPTCP: Need = Need::Optional("who closed an MPTCP connection, whose subflows the kernel closes itself");
+
 const HALF_OPEN: Need = Need::Optional("how long connections were half open (dwell in SYN_RECV)");
 
 const V6: Need = Need::Optional("IPv6 addresses (the kernel is built without IPv6)");
@@ -89,6 +91,12 @@ fields! {
     cb_end_seq: "tcp_skb_cb"."end_seq", 4, CAUSE;
     max_tw_buckets: "inet_timewait_death_row"."sysctl_max_tw_buckets", 4,
         Need::Optional("the limit that made a connection skip TIME_WAIT");
+    task_group_leader: "task_struct"."group_leader", 8, Need::Required;
+    task_comm: "task_struct"."comm", 16, Need::Required;
+    task_flags: "task_struct"."flags", 4, Need::Required;
+    is_mptcp: "tcp_sock"."is_mptcp", 1, MPTCP;
+    icsk_ulp_data: "inet_connection_sock"."icsk_ulp_data", 8, MPTCP;
+    subflow_conn: "mptcp_subflow_context"."conn", 8, MPTCP;
     net_inum: "net"."ns.inum", 4, Need::Required;
     net_cookie: "net"."net_cookie", 8,
         Need::Optional("which of two network namespaces an inode meant, when it was used again (Linux 5.12)");

@@ -16,6 +16,7 @@ mod attach {
     pub(crate) mod wheel;
 }
 mod hook {
+    pub(crate) mod acting;
     pub(crate) mod alone;
     pub(crate) mod child;
     pub(crate) mod dated;

@@ -59,6 +59,10 @@ pub(crate) struct Child {
 #[map]
 pub(crate) static CLOSERS: LruHashMap<u64, Owner> = LruHashMap::with_max_entries(1, 0);
 
+/// Who closed an MPTCP socket, by its address: the kernel closes its subflows later. The least recently used go first.
+#[map]
+pub(crate) static MPTCP_CLOSERS: LruHashMap<u64, Owner> = LruHashMap::with_max_entries(1 << 12, 0);
+
 /// Calls of `inet_twsk_alloc` that kretprobes wait for, by where their return address lies: no other call under
 /// way has the same, whatever interrupts it and wherever it goes on.
 #[map]

@@ -9,7 +9,7 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::{
     bpf_get_current_pid_tgid, bpf_probe_read_kernel,
     generated::{
-        bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_socket_cookie,
+        bpf_get_current_cgroup_id, bpf_get_current_task, bpf_get_socket_cookie,
         bpf_probe_read_kernel as bpf_probe_read_kernel_raw,
     },
 };
@@ -290,13 +290,30 @@ pub(crate) fn wheel<M: Memory>(timer: u64) -> Wheel {
     }
 }
 
-/// The current task as an owner. True only where the caller runs in the context of the process it asks about.
+/// The current `struct task_struct`.
 #[inline(always)]
-pub(crate) fn read_current(owner: &mut Owner) {
+pub(crate) fn current() -> u64 {
+    // SAFETY: takes no arguments.
+    unsafe { bpf_get_current_task() }
+}
+
+/// `task->flags & PF_KTHREAD` (include/linux/sched.h, 5.10 – 7.3). Threads of io_uring belong to a process and are none.
+#[inline(always)]
+pub(crate) fn is_kernel_thread(task: u64) -> bool {
+    const PF_KTHREAD: u32 = 0x0020_0000;
+    Probed::read::<u32>(task, offset!(task_flags)) & PF_KTHREAD != 0
+}
+
+/// The current task's process as an owner, by the name of its first thread: others may have names of their own. True
+/// only where the caller runs in the context of the process it asks about.
+#[inline(always)]
+pub(crate) fn read_current(task: u64, owner: &mut Owner) {
     // SAFETY: takes no arguments.
     owner.cgroup = unsafe { bpf_get_current_cgroup_id() };
     owner.pid = (bpf_get_current_pid_tgid() >> 32) as u32;
     owner.spare = 0;
-    // SAFETY: the buffer is as long as told; the helper fills all of it, and fails only without a task.
-    unsafe { bpf_get_current_comm(owner.comm.as_mut_ptr().cast(), owner.comm.len() as u32) };
+    let leader: u64 = Probed::read(task, offset!(task_group_leader));
+    let name = (leader + offset!(task_comm) as u64) as *const c_void;
+    // SAFETY: the buffer is as long as told, and zeroed where the helper fails.
+    unsafe { bpf_probe_read_kernel_raw(owner.comm.as_mut_ptr().cast(), owner.comm.len() as u32, name) };
 }

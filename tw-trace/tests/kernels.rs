@@ -174,7 +174,10 @@ fn stored_types_are_whole() {
     for kernel in kernels() {
         let btf = Btf::parse(&kernel.btf).unwrap();
         let resolved = resolve_offsets(&btf).unwrap();
-        assert!(resolved.absent.is_empty(), "{}: {:?}", kernel.name(), resolved.absent);
+        // Debian's 5.10 is built without MPTCP.
+        let without: Vec<_> = resolved.absent.iter().map(|field| field.path).collect();
+        let wanted: &[&str] = if kernel.name().starts_with("5.10") { &["is_mptcp", "conn"] } else { &[] };
+        assert_eq!(without, wanted, "{}", kernel.name());
         let head = [resolved.offsets.skc_daddr, resolved.offsets.skc_rcv_saddr];
         assert_eq!(head, [0, 4], "{}", kernel.name());
     }

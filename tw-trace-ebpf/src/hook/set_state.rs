@@ -13,6 +13,7 @@ use crate::{
     count::count,
     emit, ends, filter, globals, histogram,
     hook::{
+        acting,
         alone::{self, Level, alone},
         child,
     },
@@ -22,6 +23,8 @@ use crate::{
 };
 
 pub(crate) const IPPROTO_TCP: u16 = 6;
+/// include/uapi/linux/in.h, 5.6 – 7.3.
+const IPPROTO_MPTCP: u16 = 262;
 const CLOSE: u8 = TcpState::Close as u8;
 const LISTEN: u8 = TcpState::Listen as u8;
 const SYN_SENT: u8 = TcpState::SynSent as u8;
@@ -41,10 +44,10 @@ pub(crate) fn entering<M: Memory>(sk: u64, new: u8, cookie: impl FnOnce() -> u64
     state_changed::<M>(sk, sock::state::<M>(sk), new, cookie);
 }
 
-/// Where `tcp_set_state` is watched too, which ends in `inet_sk_state_store` for all but listen().
+/// Where `tcp_set_state` is watched too, which ends in `inet_sk_state_store` for all but listen() and MPTCP sockets.
 #[inline(always)]
 pub(crate) fn entering_past<M: Memory>(sk: u64, new: u8, cookie: impl FnOnce() -> u64) {
-    if new == LISTEN {
+    if new == LISTEN || sock::protocol::<M>(sk) == IPPROTO_MPTCP {
         entering::<M>(sk, new, cookie);
     }
 }
@@ -70,7 +73,11 @@ pub(crate) fn state_changed_again<M: Memory>(sk: u64, old: u8, new: u8, cookie: 
 
 #[inline(always)]
 fn changed<M: Memory>(sk: u64, level: Level, [old, new]: [u8; 2], cookie: impl FnOnce() -> u64) {
-    if sock::protocol::<M>(sk) != IPPROTO_TCP {
+    let protocol = sock::protocol::<M>(sk);
+    if protocol != IPPROTO_TCP {
+        if protocol == IPPROTO_MPTCP {
+            acting::mptcp_changed::<M>(sk, new);
+        }
         return;
     }
     if !tells_states() {
@@ -144,7 +151,7 @@ fn tell<M: Memory>(sk: u64, level: Level, [old, new]: [u8; 2], cookie: u64) {
     // SAFETY: takes no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
     let key = if globals::keyless() { sockets::address(sk, scratch) } else { cookie };
-    let seen = follow(sk, scratch, [old, new], key, now);
+    let seen = follow::<M>(sk, scratch, [old, new], key, now);
     if hands_closer_on(new) {
         let (closer, owner) = (ends::key(scratch), seen.owner);
         if CLOSERS.insert(closer, owner, 0).is_err() {
@@ -173,7 +180,8 @@ fn report(scratch: &Scratch, seen: &Seen, dwell_ns: u64, (level, [old, new]): (L
     }
     if globals::streams(Kind::State) && filter::states_match(old, new) {
         emit::emit(Kind::State, now, &scratch.conn, seen.owner, |record: &mut State| {
-            record.dwell_ns = dwell_ns;
+            // The state goes on: its time is reported once, when it is left.
+            record.dwell_ns = if old == new { NONE_NS } else { dwell_ns };
             record.old = old;
             record.new = new;
             (record.spare, record.spare2) = (0, 0);
@@ -205,7 +213,7 @@ impl Seen {
 
 /// Keeps the socket's entry up to date.
 #[inline(always)]
-fn follow(sk: u64, scratch: &mut Scratch, [old, new]: [u8; 2], key: u64, now: u64) -> Seen {
+fn follow<M: Memory>(sk: u64, scratch: &mut Scratch, [old, new]: [u8; 2], key: u64, now: u64) -> Seen {
     if key == 0 {
         child::made(sk, now, scratch);
         return Seen { since: 0, is_child: false, owner: &sockets::NOBODY_KNOWN, entry: None };
@@ -238,15 +246,15 @@ fn follow(sk: u64, scratch: &mut Scratch, [old, new]: [u8; 2], key: u64, now: u6
     socket.state = new;
     let is_child = child_since != 0 || found.is_some() && old == SYN_RECV && socket.is_child != 0;
     socket.is_child = u8::from(is_born);
-    if globals::owners() && acts_itself(new) && new != old {
-        sock::read_current(&mut socket.owner);
+    if globals::owners() && is_asked_for_by_process(new) && new != old {
+        acting::acts::<M>(sk, &mut socket.owner);
     }
     Seen { since, is_child, owner: &socket.owner, entry: Some(entry) }
 }
 
-/// Whether the kernel makes the change to `new` in the context of the process that asked for it: connect(),
-/// listen(), close() or shutdown(), exit. FIN_WAIT1 and LAST_ACK are only set by `tcp_close_state`.
+/// Whether a process asks for the change to `new`: connect(), listen(), close() or shutdown(), exit. FIN_WAIT1 and
+/// LAST_ACK are only set by `tcp_close_state`.
 #[inline(always)]
-fn acts_itself(new: u8) -> bool {
+fn is_asked_for_by_process(new: u8) -> bool {
     new == SYN_SENT || new == LISTEN || new == FIN_WAIT1 || new == LAST_ACK
 }

@@ -12,6 +12,7 @@ mod hist;
 mod lifetime;
 mod loss;
 mod netns_gone;
+mod owners;
 mod rate;
 mod reasons;
 mod run;

@@ -1,12 +1,13 @@
 //! Plain TCP connections for the scenarios: listeners, connected pairs, and who is seen closing them.
 
+use std::fs;
 use std::io::{Error, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use nix::sys::prctl;
+
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, setsockopt, socket, sockopt,
 };
@@ -16,7 +17,7 @@ use super::scene::Scene;
 pub(crate) const LOOPBACK: Ipv4Addr = Ipv4Addr::LOCALHOST;
 pub(crate) const LOOPBACK6: Ipv6Addr = Ipv6Addr::LOCALHOST;
 
-/// The thread names (`comm`) that the two ends close under.
+/// The names (`comm`) that the two ends close under.
 pub const CLIENT_COMM: &str = "tw-client";
 pub const SERVER_COMM: &str = "tw-server";
 
@@ -71,10 +72,9 @@ fn close_in_order(scene: &mut Scene, first: (TcpStream, &str), second: (TcpStrea
     Ok(())
 }
 
-/// Names the calling thread, as a tracer sees it from now on.
+/// Names the process by its first thread, as a tracer reports it, whichever thread calls this.
 pub(crate) fn act_as(comm: &str) -> Result<()> {
-    let name = std::ffi::CString::new(comm)?;
-    prctl::set_name(&name).context("prctl(PR_SET_NAME)")
+    fs::write("/proc/self/comm", comm).context("writing /proc/self/comm")
 }
 
 /// A listener; std sets SO_REUSEADDR, so that TIME_WAIT sockets of its port do not matter.
