@@ -22,6 +22,8 @@ pub enum Caller {
     Abort = 5,
     /// `inet_twsk_purge`, `tcp_twsk_purge`.
     Purge = 6,
+    /// A CPU went offline, and its timers are put on the wheel of another: `timers_dead_cpu`. A start event follows.
+    Moving = 7,
 }
 
 /// A range of kernel text and whose it is.

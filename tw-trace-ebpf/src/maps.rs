@@ -230,6 +230,8 @@ pub(crate) struct Cpu {
     pub(crate) firing_head: u64,
     /// The time-wait timer that is being restarted: its start event follows at once, under the same lock.
     pub(crate) rearming: u64,
+    /// The time-wait timer that is being moved here from a CPU that went offline; its start event follows likewise.
+    pub(crate) moving: u64,
     /// A state change of this level is being told: see `hook::alone`.
     pub(crate) telling: u64,
     pub(crate) telling_in_softirq: u64,

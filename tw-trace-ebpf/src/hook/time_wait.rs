@@ -123,7 +123,10 @@ fn entered(tw: u64, scratch: &mut Scratch, arming: &Arming) {
     entry.flags = 0;
     entry.ends = ends;
     entry.cookie = scratch.conn.cookie as u16;
-    if followed::find(address).is_some() {
+    if let Some(followed) = followed::find(address) {
+        if is_moved(followed.socket(), &scratch.time_wait) {
+            return;
+        }
         if restarted(tw, scratch, arming, Start::First) {
             // Not the first arming, but no stack told so.
             return;
@@ -140,6 +143,16 @@ fn entered(tw: u64, scratch: &mut Scratch, arming: &Arming) {
         count(Counter::TwMapFull);
     }
     report_enter(&scratch.conn, &scratch.owner, arming);
+}
+
+/// Whether the timer of a followed socket was only put on another CPU's wheel (`timers_dead_cpu`): where functions report
+/// ends, the start of a timer is all that is seen of that. No other socket is due at the very jiffy of the one before it.
+#[inline(always)]
+fn is_moved(known: &TimeWait, started: &TimeWait) -> bool {
+    globals::functions()
+        && known.armed_expires == started.armed_expires
+        && known.ends == started.ends
+        && known.cookie == started.cookie
 }
 
 /// Lets go of a socket that was at this address and whose end was not seen.

@@ -22,6 +22,9 @@ use crate::{
 /// The timer was put on the wheel: `enqueue_timer` (kernel/time/timer.c, 5.10 – 7.3), under the base's lock.
 #[inline(always)]
 pub(crate) fn started<M: Memory>(timer: u64) {
+    if is_moved(timer) {
+        return;
+    }
     let start = if is_restart(timer) { Start::Again } else { Start::First };
     time_wait::armed::<M>(sock::tw_of_timer(timer), timer, start);
 }
@@ -31,7 +34,7 @@ pub(crate) fn started<M: Memory>(timer: u64) {
 pub(crate) fn cancelled<M: Memory>(ctx: *mut c_void, timer: u64) {
     let tw = sock::tw_of_timer(timer);
     match taken_off::<M>(ctx, timer) {
-        TakenOff::ToFire => {}
+        TakenOff::ToFire | TakenOff::ToMove => {}
         TakenOff::ToRestart => hidden::restarting::<M>(tw, timer),
         TakenOff::Ended(reason) => ended::ended::<M>(tw, timer, reason, None),
         // If it is being fired or restarted, the next event says so; if it ends, its end is missed, and counted
@@ -45,6 +48,9 @@ pub(crate) enum TakenOff {
     ToFire,
     /// Its start event follows at once, under the same lock.
     ToRestart,
+    /// Likewise, on another CPU's wheel: `migrate_timer_list` of `timers_dead_cpu` (kernel/time/timer.c, 5.10 – 7.3) takes
+    /// each timer of a CPU that went offline off and starts it again, `expires` unchanged.
+    ToMove,
     Ended(ExitReason),
     Untold,
 }
@@ -69,6 +75,10 @@ pub(crate) fn taken_off<M: Memory>(ctx: *mut c_void, timer: u64) -> TakenOff {
         // SAFETY: as above.
         unsafe { (*cpu).rearming = timer };
         TakenOff::ToRestart
+    } else if caller == Some(Caller::Moving as u64) {
+        // SAFETY: as above.
+        unsafe { (*cpu).moving = timer };
+        TakenOff::ToMove
     } else {
         TakenOff::Ended(reason(caller, sock::substate(sock::tw_of_timer(timer))))
     }
@@ -80,6 +90,14 @@ pub(crate) fn is_restart(timer: u64) -> bool {
     let Some(cpu) = CPU.get_ptr_mut(0) else { return false };
     // SAFETY: a map value of this CPU; timers of time-wait sockets are never touched in hard interrupts.
     unsafe { core::mem::replace(&mut (*cpu).rearming, 0) == timer }
+}
+
+/// Whether the timer that was just put on the wheel is one that was moved: its life goes on. Asked once for each.
+#[inline(always)]
+pub(crate) fn is_moved(timer: u64) -> bool {
+    let Some(cpu) = CPU.get_ptr_mut(0) else { return false };
+    // SAFETY: as in `is_restart`.
+    unsafe { core::mem::replace(&mut (*cpu).moving, 0) == timer }
 }
 
 /// The timer fires: `call_timer_fn` is about to run `tw_timer_handler`. `baseclk` is its bucket's due jiffy.

@@ -27,6 +27,7 @@ use crate::{
 /// The timer was put on the wheel.
 #[inline(always)]
 pub(crate) fn started<M: Memory>(timer: u64) {
+    let is_moved = timer::is_moved(timer);
     let is_restart = timer::is_restart(timer);
     if !is_asked_for(timer) {
         return;
@@ -41,6 +42,8 @@ pub(crate) fn started<M: Memory>(timer: u64) {
     if core::mem::replace(&mut cpu.adopting, 0) == timer {
         // Of a socket that was there before us: seeded this way.
         add_to_cell(Cell::WheelSeeded, 1);
+    } else if is_moved {
+        return;
     } else if is_restart {
         cpu.restarted += 1;
     } else {
@@ -60,7 +63,7 @@ pub(crate) fn cancelled<M: Memory>(ctx: *mut c_void, timer: u64) {
     let Some(cpu) = this_cpu() else { return };
     if !is_known {
         // There before us, and never counted.
-        if matches!(taken_off, TakenOff::ToRestart) {
+        if matches!(taken_off, TakenOff::ToRestart | TakenOff::ToMove) {
             cpu.adopting = timer;
         } else {
             cpu.unknown += 1;
@@ -69,6 +72,7 @@ pub(crate) fn cancelled<M: Memory>(ctx: *mut c_void, timer: u64) {
     }
     match taken_off {
         TakenOff::ToFire => cpu.firing = timer,
+        TakenOff::ToMove => {}
         TakenOff::ToRestart => cpu.rearms += 1,
         TakenOff::Ended(reason) => ended(cpu, reason),
         TakenOff::Untold => {

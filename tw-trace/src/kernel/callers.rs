@@ -43,6 +43,11 @@ pub const CALLERS: &[Row] = &[
     },
     Row { caller: Caller::Abort, functions: frames::ABORT, without: "exit reason killed is told as unknown" },
     Row {
+        caller: Caller::Moving,
+        functions: frames::MOVING,
+        without: "timers of a CPU that goes offline are reported as ended for an unknown reason, and begun anew",
+    },
+    Row {
         caller: Caller::Purge,
         functions: frames::PURGE,
         without: "exit reason netns_gone is told as unknown",
@@ -116,7 +121,7 @@ mod tests {
         );
         assert_eq!(found.ranges[1].caller, Caller::Rearming as u64);
         assert_eq!(found.ranges[2].caller, Caller::Abort as u64);
-        assert_eq!(found.blind_spots.len(), 4, "{:?}", found.blind_spots);
+        assert_eq!(found.blind_spots.len(), 5, "{:?}", found.blind_spots);
         assert_eq!(found.undecided, [""; 0]);
     }
 

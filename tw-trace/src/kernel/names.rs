@@ -69,7 +69,8 @@ pub mod frames {
     pub const STATE_PROCESS: &[&str] = &["tcp_timewait_state_process"];
     pub const RECEIVE: &[&str] = &["tcp_v4_rcv", "tcp_v6_rcv"];
     pub const ABORT: &[&str] = &["tcp_abort"];
+    pub const MOVING: &[&str] = &["migrate_timer_list", "timers_dead_cpu"];
     pub const PURGE: &[&str] = &["inet_twsk_purge", "tcp_twsk_purge"];
 
-    pub const ALL: &[&[&str]] = &[FIRING, REARMING, CONNECT, STATE_PROCESS, RECEIVE, ABORT, PURGE];
+    pub const ALL: &[&[&str]] = &[FIRING, REARMING, CONNECT, STATE_PROCESS, RECEIVE, ABORT, MOVING, PURGE];
 }

@@ -9,6 +9,7 @@ mod filters;
 mod half_open;
 mod harness;
 mod hist;
+mod hotplug;
 mod lifetime;
 mod loss;
 mod netns_gone;
