@@ -4,14 +4,13 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use nix::time::ClockId;
 use tw_trace_common::config::Phase;
 
 use crate::{
     audit::Scope,
     header::Header,
     kernel::{
-        clock::now_ns,
+        clock::{kernel_ns, realtime_offset_ns},
         load::{Loaded, Settings},
         netns::{Sysctls, run_in},
         prepare::{Attempts, Resolved},
@@ -145,7 +144,7 @@ impl Ending {
         let check = unless_told(loaded.check(&kernel.plan, snapshots, living, kernel.tick)).flatten();
         let before = snapshots.read();
         loaded.detach()?;
-        let ended = now_ns(ClockId::CLOCK_MONOTONIC)?;
+        let ended = kernel_ns()?;
         let after = snapshots.read();
         snapshots.ended(before, after);
         std::thread::sleep(LAST_PROGRAMS);
@@ -191,8 +190,6 @@ fn untold(snapshots: &Snapshots) -> Option<String> {
 }
 
 fn header(kernel: &Resolved, about: &About, snapshots: &Snapshots, started: u64) -> Result<Header> {
-    let realtime = now_ns(ClockId::CLOCK_REALTIME)?;
-    let mono = now_ns(ClockId::CLOCK_MONOTONIC)?;
     // A namespace of its own has settings of its own; without one, those of the namespace we are in.
     let watched = about.netns.and_then(|_| snapshots.namespaces().next());
     let sysctls = match watched {
@@ -211,7 +208,7 @@ fn header(kernel: &Resolved, about: &About, snapshots: &Snapshots, started: u64)
         replaced: kernel.plan.replaced.clone(),
         sysctls: sysctls.0.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         filters: about.filters.clone(),
-        realtime_offset_ns: i64::try_from(realtime).unwrap_or(0) - i64::try_from(mono).unwrap_or(0),
+        realtime_offset_ns: realtime_offset_ns()?,
         started_mono_ns: started,
     })
 }

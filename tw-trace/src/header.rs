@@ -33,7 +33,7 @@ pub struct Header {
 impl Header {
     /// The wall clock of a CLOCK_MONOTONIC time, in nanoseconds since 1970; never before 1970.
     ///
-    /// One offset for the whole run: a clock set anew in between must not reorder events.
+    /// The offset is looked at again while the run goes on (`WallClock`).
     pub fn realtime_ns(&self, mono_ns: u64) -> u64 {
         mono_ns.saturating_add_signed(self.realtime_offset_ns)
     }

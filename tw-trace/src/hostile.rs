@@ -9,7 +9,7 @@ use crate::{
         model::{self, json, lines, text},
         wheel::saved,
     },
-    filter,
+    escape, filter,
     input::Lines,
     kernel::{
         btf::Btf,
@@ -67,8 +67,8 @@ pub fn compare(bytes: &[u8]) {
             continue;
         };
         if let Ok(report) = model::report(&args, Some(&measured)) {
-            assert_plain(&text::text(&report));
-            let _ = json::value(&report).to_string();
+            assert_plain(&escape::lines(&text::text(&report)));
+            let _ = escape::json(&json::value(&report));
         }
     }
 }
@@ -119,5 +119,5 @@ pub fn mountinfo(bytes: &[u8]) {
 
 /// The only control characters are the line ends.
 fn assert_plain(text: &str) {
-    assert!(text.chars().all(|character| character == '\n' || !character.is_control()), "{text:?}");
+    assert!(text.chars().all(|character| character == '\n' || escape::is_plain(character)), "{text:?}");
 }

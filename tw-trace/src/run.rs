@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use nix::time::ClockId;
 use tokio::runtime::Builder;
 use tw_trace_common::counter::{COUNT, Counter, CounterKind};
 
@@ -14,7 +13,7 @@ use crate::{
     begin::{About, Begun, Ending, Tell},
     collector::{Collector, KernelTotals, Watched},
     kernel::{
-        clock::now_ns,
+        clock::kernel_ns,
         load::{Loaded, Settings},
         plan::Serves,
         prepare::{Attempts, Resolved},
@@ -26,6 +25,7 @@ use crate::{
     source::live::Live,
     stop::Stop,
     summary::Summary,
+    wall_clock::WallClock,
     warning::Warning,
 };
 
@@ -59,6 +59,7 @@ pub fn run(
         sink,
         told_losses: [0; COUNT as usize],
         reseeding: Reseeding::default(),
+        wall_clock: WallClock::new(header.realtime_offset_ns),
         room: settings.sizes.time_waits,
         told: 0,
         most: about.count.unwrap_or(u64::MAX),
@@ -93,6 +94,7 @@ struct Session {
     sink: Box<dyn Sink>,
     told_losses: [u64; COUNT as usize],
     reseeding: Reseeding,
+    wall_clock: WallClock,
     /// Time-wait sockets that can be followed at once.
     room: u32,
     /// Records told, and how many are to be told at most; all are taken note of.
@@ -110,9 +112,12 @@ impl Session {
                 () = stop.asked() => {}
                 () = self.source.ready() => {}
             }
-            self.drain(now_ns(ClockId::CLOCK_MONOTONIC)?.saturating_sub(SETTLED))?;
+            self.drain(kernel_ns()?.saturating_sub(SETTLED))?;
             if Instant::now() >= next_check {
                 next_check = Instant::now() + LOSS_CHECK;
+                if let Some(offset_ns) = self.wall_clock.look()? {
+                    self.sink.wall_clock(offset_ns);
+                }
                 self.tell_losses()?;
                 let Self { told_losses, room, loaded, reseeding, .. } = self;
                 reseeding.look(told_losses, *room, loaded, kernel, ending, stop)?;
@@ -146,7 +151,7 @@ impl Session {
     /// One `lost` event per cause that lost something since the last look.
     fn tell_losses(&mut self) -> Result<()> {
         let counters = self.loaded.counters()?;
-        let mono_ns = now_ns(ClockId::CLOCK_MONOTONIC)?;
+        let mono_ns = kernel_ns()?;
         for &counter in Counter::ALL {
             let is_loss = matches!(counter.kind(), CounterKind::LostRecord | CounterKind::LostSocket);
             let lost = counters[counter as usize].saturating_sub(self.told_losses[counter as usize]);

@@ -4,14 +4,13 @@
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use nix::time::ClockId;
 use tw_trace_common::config::Phase;
 
 use crate::{
     begin::Tell,
     exit::Stopped,
     kernel::{
-        clock::now_ns,
+        clock::kernel_ns,
         load::{Loaded, Log, Settings, load},
         plan::Serves,
         prepare::{Attempts, Resolved},
@@ -78,7 +77,7 @@ impl Started {
         let unlearned = loaded.learn_timewait_len(&kernel.plan).err();
         steps.done("length of TIME_WAIT learned")?;
         let rings = loaded.take_rings(settings.sizes)?;
-        let started_ns = now_ns(ClockId::CLOCK_MONOTONIC)?;
+        let started_ns = kernel_ns()?;
         let before = snapshots.read();
         if kernel.plan.program(Serves::Armings).is_some() {
             // Sockets that enter are followed when all that tells of their ends is there.

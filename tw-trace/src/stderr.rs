@@ -9,6 +9,8 @@ use std::{
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::escape;
+
 /// A pipe that is ready takes this much without blocking (PIPE_BUF, pipe(7)).
 const PIECE: usize = 4096;
 /// How long a reader may keep a message waiting, in milliseconds. After one message was dropped there is no waiting.
@@ -20,6 +22,7 @@ static DROPPED: AtomicU64 = AtomicU64::new(0);
 /// Writes one message, with the newline that ends it. A reader who keeps it waiting loses it, and is told so with the
 /// next message; where standard error is closed, there is nobody to tell.
 pub fn line(message: fmt::Arguments<'_>) {
+    let message = escape::lines(&message.to_string());
     let dropped = DROPPED.load(Ordering::Relaxed);
     let text = match dropped {
         0 => format!("{message}\n"),

@@ -1,6 +1,6 @@
 //! Everything tw-trace warns about: what it is, what follows from it, and what to do next.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use crate::{kernel::program::Extent, stderr};
 
@@ -25,6 +25,8 @@ pub enum Warning {
     TimersLost { count: u64 },
     /// Sockets that had had no room were looked for again.
     Reseeded { found: u64 },
+    /// The wall clock was set, or the machine slept.
+    WallClockStepped { by: Duration, forward: bool },
     /// The run ended, but not everything adds up.
     Unbalanced { why: String },
 }
@@ -63,6 +65,11 @@ impl Warning {
             Self::Reseeded { found } => format!(
                 "there is room again for time-wait sockets that had none: {found} of them are still there and followed"
             ),
+            Self::WallClockStepped { by, forward } => format!(
+                "the wall clock went {} by {:.1} s against the kernel's (it was set, or the machine slept)",
+                if *forward { "forward" } else { "back" },
+                by.as_secs_f64()
+            ),
             Self::Unbalanced { why } => format!("the figures do not add up: {why}"),
         }
     }
@@ -86,6 +93,9 @@ impl Warning {
             Self::Unchecked { .. } => "sockets that went unseen are among the living",
             Self::TimersLost { .. } => "they are in no burst, in no distribution and under no reason",
             Self::Reseeded { .. } => "they count as seeded, and their ends are told with an estimated start",
+            Self::WallClockStepped { .. } => {
+                "times of day of the second around it may be those of before; durations are right"
+            }
             Self::Unbalanced { .. } => "do not rely on the counts of this run",
         }
     }
@@ -108,9 +118,12 @@ impl Warning {
                 "see what the header says this kernel hides (blind_spots); if that does not explain it, please report it \
                  with the output of `tw-trace doctor`"
             }
-            Self::Unchecked { .. } | Self::Unbalanced { .. } => {
-                "please report it with the output of `tw-trace doctor`"
+            Self::WallClockStepped { .. } => "compare events by mono_ns across that moment",
+            Self::Unbalanced { .. } => {
+                "see what the header says this kernel hides (blind_spots); if that does not explain it, please report it \
+                 with the output of `tw-trace doctor`"
             }
+            Self::Unchecked { .. } => "please report it with the output of `tw-trace doctor`",
         }
     }
 }

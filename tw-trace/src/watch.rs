@@ -4,7 +4,6 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use nix::time::ClockId;
 use tokio::runtime::Builder;
 use tw_trace_common::counter::COUNT;
 
@@ -13,13 +12,14 @@ use crate::{
     begin::{About, Begun},
     header::Header,
     kernel::{
-        clock::now_ns,
+        clock::kernel_ns,
         load::{Loaded, Settings},
         prepare::{Attempts, Resolved},
     },
     output::{Output, is_read},
     reseed::Reseeding,
     stop::Stop,
+    wall_clock::WallClock,
     warning::Warning,
 };
 
@@ -42,6 +42,9 @@ pub trait View {
     fn look(&mut self, _loaded: &Loaded) -> Result<()> {
         Ok(())
     }
+
+    /// See [`Sink::wall_clock`](crate::sink::Sink::wall_clock).
+    fn wall_clock(&mut self, _realtime_offset_ns: i64) {}
 
     /// Shows what was counted since the last time.
     fn interval(&mut self, loaded: &Loaded, now_ns: u64) -> Result<()>;
@@ -108,7 +111,8 @@ pub fn watch(
 
 /// Shows until somebody asks to stop, enough is shown, or nobody reads any more. Intervals do not drift.
 async fn show(view: &mut dyn View, begun: &mut Begun, pace: Pace, stop: &Stop) -> Result<()> {
-    let Begun { loaded, kernel, settings, ending, .. } = begun;
+    let Begun { loaded, kernel, settings, ending, header, .. } = begun;
+    let mut wall_clock = WallClock::new(header.realtime_offset_ns);
     let mut reseeding = Reseeding::default();
     let mut shown = 0;
     let mut due = Instant::now() + pace.interval;
@@ -120,12 +124,15 @@ async fn show(view: &mut dyn View, begun: &mut Begun, pace: Pace, stop: &Stop) -
         if !is_read() {
             break;
         }
+        if let Some(offset_ns) = wall_clock.look()? {
+            view.wall_clock(offset_ns);
+        }
         view.look(loaded)?;
         if view.follows_sockets() {
             reseeding.look(&loaded.counters()?, settings.sizes.time_waits, loaded, kernel, ending, stop)?;
         }
         if Instant::now() >= due {
-            view.interval(loaded, now_ns(ClockId::CLOCK_MONOTONIC)?)?;
+            view.interval(loaded, kernel_ns()?)?;
             shown += 1;
             due += pace.interval;
         }

@@ -49,8 +49,9 @@ pub(crate) fn find(known: &mut TimeWait, expires: u64, substate: u8) {
         known.entered_ns = globals::jiffy_ns(known.full_expires(expires) - u64::from(len));
     }
     let timeout = if substate == TIME_WAIT { len } else { known.timeout_jiffies };
-    known.armed_ns =
-        if timeout == 0 { 0 } else { globals::jiffy_ns(expires.saturating_sub(u64::from(timeout))) };
+    // To a jiffy: not before what was seen of it.
+    let armed_ns = globals::jiffy_ns(expires.saturating_sub(u64::from(timeout)));
+    known.armed_ns = if timeout == 0 { 0 } else { armed_ns.max(known.armed_ns) };
     if flipped {
         known.entered_ns = known.armed_ns;
     }

@@ -32,6 +32,9 @@ pub(crate) fn armed<M: Memory>(tw: u64, timer: u64, start: Start) {
     // SAFETY: both take no arguments.
     let (now, jiffies) = unsafe { (bpf_ktime_get_ns(), bpf_jiffies64()) };
     let wheel = sock::wheel::<M>(timer);
+    if globals::functions() && start == Start::First && is_moved(tw, scratch, wheel.expires) {
+        return;
+    }
     let substate = sock::substate(tw);
     let timeout = timeout(wheel.expires.saturating_sub(jiffies), substate) as u32;
     let arming = Arming { wheel, timeout, substate, now };
@@ -123,10 +126,7 @@ fn entered(tw: u64, scratch: &mut Scratch, arming: &Arming) {
     entry.flags = 0;
     entry.ends = ends;
     entry.cookie = scratch.conn.cookie as u16;
-    if let Some(followed) = followed::find(address) {
-        if is_moved(followed.socket(), &scratch.time_wait) {
-            return;
-        }
+    if followed::find(address).is_some() {
         if restarted(tw, scratch, arming, Start::First) {
             // Not the first arming, but no stack told so.
             return;
@@ -148,11 +148,13 @@ fn entered(tw: u64, scratch: &mut Scratch, arming: &Arming) {
 /// Whether the timer of a followed socket was only put on another CPU's wheel (`timers_dead_cpu`): where functions report
 /// ends, the start of a timer is all that is seen of that. No other socket is due at the very jiffy of the one before it.
 #[inline(always)]
-fn is_moved(known: &TimeWait, started: &TimeWait) -> bool {
-    globals::functions()
-        && known.armed_expires == started.armed_expires
-        && known.ends == started.ends
-        && known.cookie == started.cookie
+fn is_moved(tw: u64, scratch: &mut Scratch, expires: u64) -> bool {
+    let Some(followed) = followed::find(Address::of(tw, scratch)) else { return false };
+    let known = followed.socket();
+    let cookie = scratch.conn.cookie as u16;
+    // A socket may get its cookie while it is followed.
+    let is_other = known.cookie != 0 && cookie != 0 && known.cookie != cookie;
+    known.armed_expires == expires as u32 && known.ends == ends::key(scratch) as u16 && !is_other
 }
 
 /// Lets go of a socket that was at this address and whose end was not seen.

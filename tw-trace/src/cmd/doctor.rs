@@ -135,7 +135,7 @@ pub fn render(report: &Report, format: Format, out: &mut impl Write) -> io::Resu
     match format {
         Format::Text => text::render(report, out),
         Format::Json => {
-            serde_json::to_writer(&mut *out, &json::value(report))?;
+            out.write_all(&crate::escape::json(&json::value(report)))?;
             writeln!(out)
         }
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 
 use crate::cli::ModelArgs;
+use crate::escape;
 use crate::exit::Usage;
 use crate::input::Lines;
 use crate::kernel::tick::Tick;
@@ -37,10 +38,10 @@ pub fn model(args: &ModelArgs) -> Result<()> {
     let report = report(args, measured.as_ref())?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     if args.json {
-        serde_json::to_writer(&mut out, &json::value(&report)).map_err(io::Error::from)?;
+        out.write_all(&escape::json(&json::value(&report)))?;
         writeln!(out)?;
     } else {
-        out.write_all(text::text(&report).as_bytes())?;
+        out.write_all(escape::lines(&text::text(&report)).as_bytes())?;
     }
     out.flush().context("writing to standard output")
 }

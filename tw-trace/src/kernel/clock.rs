@@ -9,7 +9,9 @@
 //! exact, and found within two ticks.
 
 use std::{
+    fs,
     os::fd::OwnedFd,
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
@@ -35,6 +37,35 @@ const CLEAN: u32 = 3;
 const CLOSE_NS: u64 = 20_000;
 /// On a machine too busy for that, the best of this long is taken.
 const AT_MOST: Duration = Duration::from_millis(150);
+
+/// CLOCK_MONOTONIC as the kernel side has it (`bpf_ktime_get_ns`). In a time namespace, the one of this process is set off
+/// from it (time_namespaces(7), 5.6 – 7.3).
+pub fn kernel_ns() -> Result<u64> {
+    static OFFSET: OnceLock<i64> = OnceLock::new();
+    let offset = OFFSET.get_or_init(|| {
+        fs::read_to_string("/proc/self/timens_offsets").map_or(0, |offsets| monotonic_offset(&offsets))
+    });
+    Ok(now_ns(ClockId::CLOCK_MONOTONIC)?.wrapping_add_signed(-offset))
+}
+
+/// Nanoseconds from the kernel's CLOCK_MONOTONIC to the wall clock, now: changes with each step of the wall clock, and
+/// with each suspend.
+pub fn realtime_offset_ns() -> Result<i64> {
+    let (realtime, mono) = (now_ns(ClockId::CLOCK_REALTIME)?, kernel_ns()?);
+    Ok(i64::try_from(realtime).unwrap_or(0) - i64::try_from(mono).unwrap_or(0))
+}
+
+/// The line `monotonic SECONDS NANOSECONDS` of /proc/PID/timens_offsets; zero where there is none.
+fn monotonic_offset(offsets: &str) -> i64 {
+    let fields = offsets.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
+    let offset = |fields: Vec<&str>| match fields[..] {
+        ["monotonic", seconds, ns] => {
+            seconds.parse::<i64>().ok()?.checked_mul(1_000_000_000)?.checked_add(ns.parse().ok()?)
+        }
+        _ => None,
+    };
+    fields.filter_map(offset).next().unwrap_or(0)
+}
 
 /// A clock's time in nanoseconds.
 pub fn now_ns(clock: ClockId) -> Result<u64> {
@@ -125,7 +156,17 @@ const fn earlier(a: u64, b: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Search, earlier};
+    use super::{Search, earlier, kernel_ns, monotonic_offset};
+
+    #[test]
+    fn the_offset_of_a_time_namespace_is_read() {
+        assert_eq!(monotonic_offset("monotonic           0         0\nboottime   0  0\n"), 0);
+        assert_eq!(monotonic_offset("monotonic        -100         5\n"), -99_999_999_995);
+        assert_eq!(monotonic_offset("boottime 7 7\nmonotonic 86400 0\n"), 86_400_000_000_000);
+        assert_eq!(monotonic_offset("monotonic 9223372036854775807 0\nmonotonic\n"), 0);
+        let (first, second) = (kernel_ns().unwrap(), kernel_ns().unwrap());
+        assert!(first <= second);
+    }
 
     #[test]
     fn the_phase_is_found_between_close_readings() {

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result};
 use aya::maps::{MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues};
-use nix::time::ClockId;
 use tw_trace_common::{
     config::{Cell, Phase},
     counter::Counter,
@@ -12,7 +11,7 @@ use tw_trace_common::{
 };
 
 use super::{
-    clock::now_ns,
+    clock::kernel_ns,
     followed::Keep,
     load::Loaded,
     plan::{Plan, Serves},
@@ -45,7 +44,7 @@ impl Loaded {
             return Ok(None);
         }
         self.set_phase(Phase::Checking)?;
-        let now = now_ns(ClockId::CLOCK_MONOTONIC)?;
+        let now = kernel_ns()?;
         let began = now.wrapping_sub(self.cell(Cell::JiffyZeroNs)?) / tick.ns;
         // Of a namespace that cannot be entered, nothing is known.
         let listed =

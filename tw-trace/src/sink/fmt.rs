@@ -6,6 +6,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use tw_trace_common::event::{AF_INET, Owner};
 
+use crate::escape;
+
 pub const SECOND: u64 = 1_000_000_000;
 
 #[inline]
@@ -204,7 +206,7 @@ pub fn push_comm(line: &mut Vec<u8>, comm: &[u8; 16]) {
         return;
     }
     for character in String::from_utf8_lossy(bytes).chars() {
-        let shown = if character.is_control() { char::REPLACEMENT_CHARACTER } else { character };
+        let shown = if escape::is_plain(character) { character } else { char::REPLACEMENT_CHARACTER };
         push_str(line, shown.encode_utf8(&mut [0; 4]));
     }
 }
@@ -255,15 +257,8 @@ fn push_json_char(line: &mut Vec<u8>, character: char) {
         '\\' => push_str(line, "\\\\"),
         '\n' => push_str(line, "\\n"),
         '\t' => push_str(line, "\\t"),
-        control if control.is_control() => {
-            // Control characters are below U+00A0.
-            let code = control as u32;
-            push_str(line, "\\u00");
-            for nibble in [code >> 4 & 15, code & 15] {
-                line.push(b"0123456789abcdef"[nibble as usize]);
-            }
-        }
-        other => push_str(line, other.encode_utf8(&mut [0; 4])),
+        plain if escape::is_plain(plain) => push_str(line, plain.encode_utf8(&mut [0; 4])),
+        other => escape::push_json(line, other),
     }
 }
 

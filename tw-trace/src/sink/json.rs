@@ -12,6 +12,7 @@ use super::fmt::{self, Clock, push_str, push_u64};
 use super::{CgroupNames, Lines, Lost, Sink, json_conn::ConnKeys, json_ends};
 use crate::collector::expired_rounding_ns;
 use crate::decode::{Record, name};
+use crate::escape;
 use crate::header::Header;
 use crate::summary::Summary;
 use crate::wheel::modern::granularity_ns;
@@ -66,7 +67,7 @@ impl<W: io::Write, N: CgroupNames> Json<W, N> {
             line.push(b',');
             fmt::push_json(line, key.as_bytes());
             line.push(b':');
-            serde_json::to_writer(line, value)?;
+            line.extend_from_slice(&escape::json(value));
         }
         self.end()
     }
@@ -214,6 +215,10 @@ impl<W: io::Write, N: CgroupNames> Sink for Json<W, N> {
         json_ends::summary(&mut self.lines.buffer, summary);
         self.end()?;
         self.lines.flush()
+    }
+
+    fn wall_clock(&mut self, realtime_offset_ns: i64) {
+        self.header.realtime_offset_ns = realtime_offset_ns;
     }
 
     fn flush(&mut self) -> io::Result<()> {

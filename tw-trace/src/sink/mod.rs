@@ -29,6 +29,9 @@ pub trait Sink {
     fn lost(&mut self, lost: &Lost) -> io::Result<()>;
     fn summary(&mut self, summary: &Summary) -> io::Result<()>;
     fn flush(&mut self) -> io::Result<()>;
+
+    /// The wall clock was set, or the machine slept: this is now its distance from CLOCK_MONOTONIC, in nanoseconds.
+    fn wall_clock(&mut self, _realtime_offset_ns: i64) {}
 }
 
 /// Records that were lost since the last such note.

@@ -47,6 +47,10 @@ impl<W: io::Write, N: CgroupNames> Format for JsonFormat<W, N> {
     fn summary(&mut self, summary: &Summary) -> io::Result<()> {
         self.json.summary(summary)
     }
+
+    fn wall_clock(&mut self, realtime_offset_ns: i64) {
+        self.json.wall_clock(realtime_offset_ns);
+    }
 }
 
 fn keys(block: &Block, cgroups: &mut dyn CgroupNames) -> Map<String, Value> {

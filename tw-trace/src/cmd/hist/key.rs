@@ -7,9 +7,12 @@ use tw_trace_common::{
     state::ExitReason,
 };
 
-use crate::sink::{
-    CgroupNames,
-    fmt::{Address, comm_bytes, push_endpoint, push_owner},
+use crate::{
+    escape,
+    sink::{
+        CgroupNames,
+        fmt::{Address, comm_bytes, push_endpoint, push_owner},
+    },
 };
 
 /// What a distribution is of, where it is told by key.
@@ -26,7 +29,7 @@ impl Name {
             Self::Reason(reason) => return reason.name().to_owned(),
             Self::Key(By::Cgroup, Key([0, ..])) => return "-".to_owned(),
             Self::Key(By::Cgroup, Key([id, ..])) => {
-                return cgroups.path(id).map_or_else(|| format!("cgroup {id}, gone"), str::to_owned);
+                return cgroups.path(id).map_or_else(|| format!("cgroup {id}, gone"), escape::plain);
             }
             Self::Key(By::LocalPort, Key([port, ..])) => return port.to_string(),
             Self::Key(By::Process, key) => push_owner(&mut text, &owner(key)),

@@ -20,7 +20,7 @@ use crate::{
     collector::{Collector, KernelTotals, Watched},
     decode::Record,
     header::Header,
-    kernel::{clock::now_ns, load::Loaded},
+    kernel::{clock::kernel_ns, load::Loaded},
     source::live::Live,
     stderr,
     summary::Summary,
@@ -36,6 +36,9 @@ pub(super) trait Format {
     fn block(&mut self, block: &Block) -> io::Result<()>;
     fn record(&mut self, record: &Record) -> io::Result<()>;
     fn summary(&mut self, summary: &Summary) -> io::Result<()>;
+
+    /// See [`Sink::wall_clock`](crate::sink::Sink::wall_clock).
+    fn wall_clock(&mut self, _realtime_offset_ns: i64) {}
 }
 
 /// What is shown.
@@ -164,8 +167,12 @@ impl View for HistView {
         tell(self.format.header(header))
     }
 
+    fn wall_clock(&mut self, realtime_offset_ns: i64) {
+        self.format.wall_clock(realtime_offset_ns);
+    }
+
     fn look(&mut self, loaded: &Loaded) -> Result<()> {
-        self.drain(now_ns(nix::time::ClockId::CLOCK_MONOTONIC)?.saturating_sub(SETTLED))?;
+        self.drain(kernel_ns()?.saturating_sub(SETTLED))?;
         self.progress.tell(loaded, self.show.asked)
     }
 

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     buckets::Buckets,
+    escape::plain,
     exit::Usage,
     header::Header,
     input::{Lines, count, second_run, time},
@@ -124,11 +125,6 @@ fn read_header(value: &Value) -> Option<Header> {
 
 fn strings(value: &Value) -> Vec<String> {
     value.as_array().into_iter().flatten().filter_map(|text| text.as_str().map(plain)).collect()
-}
-
-/// A file may hold anything, and this goes to a terminal.
-fn plain(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
 }
 
 fn state(value: &Value) -> Option<State> {

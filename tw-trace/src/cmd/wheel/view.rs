@@ -3,6 +3,7 @@
 use std::io::Write as _;
 
 use anyhow::{Context as _, Result};
+use serde_json::Value;
 use tw_trace_common::wheel::Burst;
 
 use super::{
@@ -11,6 +12,7 @@ use super::{
     json, text,
 };
 use crate::{
+    escape,
     header::Header,
     kernel::{
         load::Loaded,
@@ -96,7 +98,7 @@ impl WheelView {
                 to_ns: end.to_ns,
             };
             let told = match self.format {
-                Format::Json => json::summary(&ending, &self.header, &verdict).to_string() + "\n",
+                Format::Json => line(&json::summary(&ending, &self.header, &verdict)),
                 Format::Text(_) => text::summary(&ending, &verdict),
             };
             self.tell(told.as_bytes())?;
@@ -120,6 +122,10 @@ impl View for WheelView {
         false
     }
 
+    fn wall_clock(&mut self, realtime_offset_ns: i64) {
+        self.header.realtime_offset_ns = realtime_offset_ns;
+    }
+
     fn interval(&mut self, loaded: &Loaded, now_ns: u64) -> Result<()> {
         let counted = loaded.wheel(&self.slots)?;
         let state = State::of(&counted, now_ns);
@@ -127,7 +133,7 @@ impl View for WheelView {
         let since = state.since(&self.last.0);
         let look = Look { now_ns, interval_ns: now_ns - self.last.1, wheels: &wheels, since: &since };
         let told = match self.format {
-            Format::Json => json::interval(&look, &self.header, self.jiffies).to_string() + "\n",
+            Format::Json => line(&json::interval(&look, &self.header, self.jiffies)),
             Format::Text(_) => text::interval(&look, self.header.started_mono_ns, self.jiffies),
         };
         self.last = (state, now_ns);
@@ -144,4 +150,8 @@ impl View for WheelView {
         }
         Ok(())
     }
+}
+
+fn line(value: &Value) -> String {
+    String::from_utf8_lossy(&escape::json(value)).into_owned() + "\n"
 }

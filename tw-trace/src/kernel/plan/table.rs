@@ -251,4 +251,4 @@ pub(super) const HALF_OPEN: &str = "half-open connections (SYN-RECV in ss) are r
 /// What no way sees where `kernel.init_private` is set.
 pub(super) const HIDDEN_BY_INIT: &str = "what happens while process 1 is on a CPU, in interrupts and softirqs too: this kernel \
     (kernel.init_private = 1) then runs no tracing program; whole bursts of expiries may go unseen, and are counted as \
-    lost once they are found to be gone; state changes that go unseen are not counted";
+    lost once they are found to be gone; entries, re-arms and state changes that go unseen are not counted";
