@@ -1,6 +1,6 @@
 //! Events without what differs from run to run: what is left is the same on every kernel, and goes into goldens.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
@@ -88,16 +88,21 @@ fn by_kind(lines: Vec<Line>) -> Vec<Line> {
 /// A listener's child changes from LISTEN to SYN_RECV before `inet_csk_clone_lock` gives it its ends (until 6.12
 /// at least; not any more in 6.18), which no backend can help. The next change in the same softirq has them.
 fn give_children_their_ends(lines: &mut [Line]) {
+    let mut taken = BTreeSet::new();
     for index in 0..lines.len() {
         let (before, after) = lines.split_at_mut(index + 1);
         let Some(child) = before.last_mut() else { continue };
         let is_born = child.value("old").as_deref() == Some("LISTEN")
             && child.value("new").as_deref() == Some("SYN_RECV")
             && child.value("rport").as_deref() == Some("0");
-        let next = after.iter().find(|line| {
-            line.value("old").as_deref() == Some("SYN_RECV") && line.0.get("lport") == child.0.get("lport")
+        // Where many wait (Fast Open), they go on in the order in which they came.
+        let next = after.iter().zip(index + 1..).find(|(line, at)| {
+            line.value("old").as_deref() == Some("SYN_RECV")
+                && line.0.get("lport") == child.0.get("lport")
+                && !taken.contains(at)
         });
-        if let Some(next) = next.filter(|_| is_born) {
+        if let Some((next, at)) = next.filter(|_| is_born) {
+            taken.insert(at);
             for key in ["laddr", "raddr", "rport"] {
                 child.0.insert(key.to_owned(), next.0.get(key).cloned().unwrap_or_default());
             }
