@@ -6,7 +6,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
@@ -86,11 +86,19 @@ impl Listener {
     }
 }
 
+/// Signals this close together are one wish: timeout(1) sends its to the process and then to the process group.
+const ONE_WISH: Duration = Duration::from_millis(500);
+
 async fn listen(mut signals: [Signal; 3], stop: Stop) {
     any(&mut signals).await;
+    let first = Instant::now();
     stop.ask();
-    any(&mut signals).await;
-    std::process::exit(1);
+    loop {
+        any(&mut signals).await;
+        if first.elapsed() >= ONE_WISH {
+            std::process::exit(1);
+        }
+    }
 }
 
 async fn any([interrupt, terminate, hangup]: &mut [Signal; 3]) {

@@ -94,6 +94,25 @@ fn a_stop_is_heard_from_the_first_moment() {
     });
 }
 
+/// timeout(1) sends its signal twice, to the process and to its group: that is one wish, and the run ends in order.
+#[test]
+fn a_signal_that_comes_twice_at_once_ends_in_order() {
+    live("a_signal_that_comes_twice_at_once_ends_in_order", || {
+        let mut command = Command::new(tw_trace());
+        command.args(["trace", "--json"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("tw-trace");
+        await_header(&mut child);
+        for _ in 0..3 {
+            kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).expect("signalling tw-trace");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let output = ended(child);
+        assert!(output.status.success(), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(said.lines().last().is_some_and(|line| line.contains("\"summary\"")), "{said}");
+    });
+}
+
 /// Waits until SIGINT is caught (SigCgt of /proc/PID/status): before that, the signal ends the process by itself.
 fn await_signal_thread(child: &Child) {
     let began = Instant::now();
