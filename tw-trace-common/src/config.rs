@@ -166,10 +166,12 @@ pub enum Cell {
     WheelSeeds = 6,
     /// Sockets of before the start that it counted.
     WheelSeeded = 7,
+    /// Zero or one: the part of `LEDGERS` in which is booked. User space flips it to take out the other.
+    LedgerEpoch = 8,
 }
 
 impl Cell {
-    pub const COUNT: u32 = 8;
+    pub const COUNT: u32 = 9;
 }
 
 /// How far a run is: the value of [`Cell::Phase`].

@@ -47,7 +47,7 @@ pub struct TimeWait {
     /// The low half of `timer_list.expires` as that arming left it.
     pub armed_expires: u32,
     pub timeout_jiffies: u32,
-    /// The key of its namespace's ledger.
+    /// The key of its namespace's ledger, without the epoch; zero if it had no room for one.
     pub net: u32,
     /// Whose entry it is, should the address be another socket's by now: something made of the ends of the connection,
     /// and the low bits of the cookie, zero without one.
@@ -70,6 +70,9 @@ impl TimeWait {
 
 /// A bit of [`TimeWait::flags`]: when the run was about to end, the kernel still had the socket.
 pub const FOUND: u8 = 1 << 7;
+
+/// Where the epoch lies in a key of the `LEDGERS` map.
+pub const EPOCH_SHIFT: u32 = 32;
 
 /// The socket ledger of one network namespace, kept per CPU in the kernel:
 /// `seeded + entered = exited + live + lost`, where lost is `untracked + missed`.

@@ -1,8 +1,12 @@
 //! Counting: per-CPU counters of what was made and lost, and the ledger of each network namespace.
 
-use tw_trace_common::{counter::Counter, followed::Ledger};
+use tw_trace_common::{
+    config::Cell,
+    counter::Counter,
+    followed::{EPOCH_SHIFT, Ledger},
+};
 
-use crate::maps::{COUNTERS, LEDGERS, fetch_add};
+use crate::maps::{COUNTERS, LEDGERS, cell, fetch_add};
 
 /// In read-only data: six copies of it on the stack would be too many.
 static EMPTY: Ledger = Ledger::ZERO;
@@ -15,10 +19,15 @@ pub(crate) fn count(counter: Counter) {
     }
 }
 
-/// Books a change in the ledger of a network namespace, named by its key; under key 0 when there are too many of them.
-/// The inode is written down where it is known, else zero.
+/// Books a change in the ledger of a network namespace, named by its key, and returns the key under which it is booked: zero
+/// when there are too many namespaces. The inode is written down where it is known, else zero.
+///
+/// User space makes the entries of key zero, flips the epoch from time to time, waits for the programs that may still use
+/// the one before, and takes its entries out: see `Cell::LedgerEpoch`.
 #[inline(always)]
-pub(crate) fn book(net: u64, inode: u32, change: impl FnOnce(&mut Ledger)) {
+pub(crate) fn book(net: u64, inode: u32, change: impl FnOnce(&mut Ledger)) -> u32 {
+    let epoch = cell(Cell::LedgerEpoch) << EPOCH_SHIFT;
+    let key = net | epoch;
     let change = |ledger: *mut Ledger| {
         // SAFETY: a map value of this CPU. A timer event in a softirq may interrupt a state change in process
         // context, but the two count different things.
@@ -28,19 +37,20 @@ pub(crate) fn book(net: u64, inode: u32, change: impl FnOnce(&mut Ledger)) {
         }
         change(ledger);
     };
-    if let Some(ledger) = LEDGERS.get_ptr_mut(net) {
+    if let Some(ledger) = LEDGERS.get_ptr_mut(key) {
         change(ledger);
-        return;
+        return net as u32;
     }
     // Another CPU may be first; then this insertion fails and the entry is there all the same.
     let empty: &Ledger = &EMPTY;
-    let _ = LEDGERS.insert(net, empty, u64::from(aya_ebpf::bindings::BPF_NOEXIST));
-    if let Some(ledger) = LEDGERS.get_ptr_mut(net) {
+    let _ = LEDGERS.insert(key, empty, u64::from(aya_ebpf::bindings::BPF_NOEXIST));
+    if let Some(ledger) = LEDGERS.get_ptr_mut(key) {
         change(ledger);
-        return;
+        return net as u32;
     }
     count(Counter::NetnsMapFull);
-    if let Some(ledger) = LEDGERS.get_ptr_mut(0) {
+    if let Some(ledger) = LEDGERS.get_ptr_mut(epoch) {
         change(ledger);
     }
+    0
 }

@@ -94,7 +94,8 @@ pub(crate) static NAMES: Array<[u64; 2]> = Array::with_max_entries(1, 0);
 pub(crate) static NEIGHBOURHOODS: Array<Neighbours> = Array::with_max_entries(1, 0);
 
 /// The socket ledger of each network namespace, by the low half of its cookie: they are handed out one after the
-/// other. By inode where the kernel has no cookies.
+/// other. By inode where the kernel has no cookies. The epoch is above it: user space takes the entries of the epoch before
+/// out, so that namespaces that come and go do not fill the map. The entry of key zero is there in both epochs.
 #[map]
 pub(crate) static LEDGERS: PerCpuHashMap<u64, Ledger> = PerCpuHashMap::with_max_entries(1024, 0);
 

@@ -10,7 +10,7 @@ use tw_trace_common::{
 use crate::{
     count::{book, count},
     ends, filter,
-    followed::{self, Address},
+    followed::{self, Address, Followed},
     maps::{Place, SEEDING, cell},
     sock::{self, Probed},
     sockets::NOBODY_KNOWN,
@@ -66,7 +66,12 @@ fn seeded(tw: u64) {
     };
     let address = Address::of(tw, scratch);
     match follow(address, timer, &scratch.time_wait) {
-        Seeded::Yes => book(scratch.net, scratch.conn.netns, |ledger| ledger.seeded += 1),
+        Seeded::Yes(followed) => {
+            if book(scratch.net, scratch.conn.netns, |ledger| ledger.seeded += 1) == 0 {
+                // Its end is booked where its beginning is.
+                followed.socket().net = 0;
+            }
+        }
         Seeded::Known => {}
         Seeded::Ended => count(Counter::EndedBeforeSeed),
         // What is looked for again later has been counted already.
@@ -76,7 +81,7 @@ fn seeded(tw: u64) {
 }
 
 enum Seeded {
-    Yes,
+    Yes(Followed),
     /// Its arming was seen.
     Known,
     Ended,
@@ -104,7 +109,7 @@ fn follow(tw: Address, timer: u64, socket: &TimeWait) -> Seeded {
         return Seeded::NoRoom;
     };
     if SEEDING.remove(tw.number()).is_ok() {
-        return Seeded::Yes;
+        return Seeded::Yes(followed);
     }
     followed.remove(tw);
     Seeded::Ended

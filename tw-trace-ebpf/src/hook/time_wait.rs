@@ -134,13 +134,17 @@ fn entered(tw: u64, scratch: &mut Scratch, arming: &Arming) {
         // Of a socket before it at this address.
         forget(address);
     }
-    let tracked = followed::insert(address, &scratch.time_wait, &scratch.owner).is_some();
-    book(scratch.net, scratch.conn.netns, |ledger| {
+    let followed = followed::insert(address, &scratch.time_wait, &scratch.owner);
+    let is_tracked = followed.is_some();
+    let net = book(scratch.net, scratch.conn.netns, |ledger| {
         ledger.entered += 1;
-        ledger.untracked += u64::from(!tracked);
+        ledger.untracked += u64::from(!is_tracked);
     });
-    if !tracked {
-        count(Counter::TwMapFull);
+    match followed {
+        // Its end is booked where its beginning is.
+        Some(followed) if net == 0 => followed.socket().net = 0,
+        Some(_) => {}
+        None => count(Counter::TwMapFull),
     }
     report_enter(&scratch.conn, &scratch.owner, arming);
 }
