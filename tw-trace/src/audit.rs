@@ -3,7 +3,7 @@
 //! Reading counters and attaching programs is not one step, so a counter's growth during the run is only
 //! known as an interval: at least from after attaching to before detaching, at most the other way round.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tw_trace_common::counter::Counter;
 use tw_trace_common::followed::Ledger;
@@ -12,12 +12,14 @@ use tw_trace_common::state::ExitReason;
 use crate::collector::KernelTotals;
 use readings::{Readings, readings};
 pub use together::{Growth, growth};
+use unread::{Unread, Unreadable};
 
 mod interval;
 mod readings;
 #[cfg(test)]
 mod tests;
 mod together;
+mod unread;
 
 const TW: &str = "TW";
 const TW_KILLED: &str = "TWKilled";
@@ -103,6 +105,7 @@ pub fn audit(namespaces: &[Namespace], totals: &KernelTotals, counted_at: Counte
     let mut audit = Audit { unaudited: not_comparable(totals, scope), ..Audit::default() };
     let comparable = audit.unaudited.is_empty();
     let unseeded = totals.counter(Counter::SeedMapFull);
+    let mut unread = Unread::default();
     for namespace in namespaces {
         let ledger = totals.ledgers.get(&namespace.id).copied().unwrap_or_default();
         match readings(namespace) {
@@ -119,19 +122,34 @@ pub fn audit(namespaces: &[Namespace], totals: &KernelTotals, counted_at: Counte
                     case.compare(&mut audit);
                 }
             }
-            Err(why) if totals.watched.time_waits => {
-                audit.unaudited.push(unreadable(namespace.inode.into(), &why, &ledger));
-            }
-            Err(_) => {}
+            Err(why) => unread.add(why, namespace.inode.into(), &ledger),
         }
     }
+    let listed: BTreeSet<u64> = namespaces.iter().map(|namespace| namespace.id).collect();
     for (id, ledger) in &totals.ledgers {
-        let listed = namespaces.iter().any(|namespace| namespace.id == *id);
-        if !listed && *id != 0 && ledger.is_used() {
-            audit.unaudited.push(unreadable(ledger.inode, "its counters were not read", ledger));
+        if !listed.contains(id) && *id != 0 && ledger.is_used() {
+            unread.add(Unreadable::NotRead, ledger.inode, ledger);
         }
     }
+    unread.add_gone(&totals.gone);
+    if totals.watched.time_waits {
+        audit.unaudited.extend(unread.lines());
+    }
+    audit.problems = shortened(audit.problems);
+    audit.unaudited = shortened(audit.unaudited);
     audit
+}
+
+/// Lines of one kind that are told; a thousand namespaces would make a thousand.
+const MOST_LINES: usize = 12;
+
+fn shortened(mut lines: Vec<String>) -> Vec<String> {
+    let more = lines.len().saturating_sub(MOST_LINES);
+    if more > 0 {
+        lines.truncate(MOST_LINES);
+        lines.push(format!("and {more} more like these"));
+    }
+    lines
 }
 
 /// Why no namespace at all can be compared.
@@ -145,23 +163,15 @@ fn not_comparable(totals: &KernelTotals, scope: &Scope) -> Vec<String> {
             "the kernel counts whole namespaces, this run only what {filters} selects: nothing to compare with"
         ));
     }
-    if totals.ledgers.get(&0).is_some_and(Ledger::is_used) {
-        let count = totals.counter(Counter::NetnsMapFull);
+    if let Some(together) = totals.ledgers.get(&0).filter(|ledger| ledger.is_used()) {
+        let Ledger { entered, exited, .. } = together;
+        let exited: u64 = exited.iter().sum();
         why.push(format!(
-            "{count} events could not be put down to a network namespace (there are too many of them): \
+            "{entered} entered and {exited} exited sockets could not be put down to a network namespace (there are too many of them): \
              nothing to compare with"
         ));
     }
     why
-}
-
-fn unreadable(inode: u64, why: &str, ledger: &Ledger) -> String {
-    let exited: u64 = ledger.exited.iter().sum();
-    format!(
-        "namespace {inode}: {why}, so its {} entered and {exited} exited sockets were not compared with the \
-         kernel's counters",
-        ledger.entered
-    )
 }
 
 impl Audit {
@@ -230,7 +240,10 @@ impl Case {
     fn hold(&self, audit: &mut Audit, what: &str, names: &[&str], ours: u64, hidden: u64) {
         let counters = names.join("+");
         let Some(kernel) = self.readings.growth(names) else {
-            audit.unaudited.push(format!("namespace {}: this kernel has no counter {counters}", self.inode));
+            let why = format!("this kernel has no counter {counters}");
+            if !audit.unaudited.contains(&why) {
+                audit.unaudited.push(why);
+            }
             return;
         };
         if !kernel.meets(ours, ours + hidden) {

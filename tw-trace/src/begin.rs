@@ -135,6 +135,11 @@ impl Ending {
         Ok(unseeded)
     }
 
+    /// Whether the ledger of this namespace is to be held against what the kernel had counted at the start.
+    pub fn watches(&self, net: u64) -> bool {
+        self.snapshots.watches(net)
+    }
+
     /// Detaches between two readings of the kernel's counters, and books what went unseen. Returns CLOCK_MONOTONIC then.
     pub fn end(mut self, loaded: &mut Loaded, kernel: &Resolved) -> Result<(Snapshots, u64)> {
         let snapshots = &mut self.snapshots;

@@ -40,14 +40,14 @@ impl Reseeding {
         if goes_on || lost == self.looked_for {
             return Ok(());
         }
-        let before = sum(loaded)?;
+        let before = loaded.whole_ledger()?;
         if !has_room(&before, room) {
             return Ok(());
         }
         for why in ending.seed_again(loaded, kernel, stop)? {
             Warning::SeedIncomplete { why }.tell();
         }
-        let after = sum(loaded)?;
+        let after = loaded.whole_ledger()?;
         if has_room(&after, room) {
             // All that are still there are followed now; else there is more to look for later.
             self.looked_for = lost;
@@ -59,10 +59,6 @@ impl Reseeding {
 
 fn without_room(counters: &[u64; COUNT as usize]) -> u64 {
     [Counter::TwMapFull, Counter::SeedMapFull].iter().map(|&counter| counters[counter as usize]).sum()
-}
-
-fn sum(loaded: &Loaded) -> Result<Ledger> {
-    Ok(loaded.ledgers()?.values().fold(Ledger::ZERO, |sum, ledger| sum.plus(ledger)))
 }
 
 /// Whether a quarter of the map is free: what is found must not push out what comes.

@@ -120,6 +120,7 @@ impl Session {
                 }
                 self.tell_losses()?;
                 let Self { told_losses, room, loaded, reseeding, .. } = self;
+                loaded.relieve_ledgers(|net| ending.watches(net))?;
                 reseeding.look(told_losses, *room, loaded, kernel, ending, stop)?;
                 if !is_read() {
                     break;
@@ -175,6 +176,7 @@ impl Session {
         self.tell_losses()?;
         let totals = KernelTotals {
             ledgers: self.loaded.ledgers()?,
+            gone: self.loaded.gone_ledgers(),
             counters: self.told_losses,
             live: self.loaded.live()?,
             filtered: about.scope != Scope::Whole,

@@ -129,6 +129,7 @@ async fn show(view: &mut dyn View, begun: &mut Begun, pace: Pace, stop: &Stop) -
         }
         view.look(loaded)?;
         if view.follows_sockets() {
+            loaded.relieve_ledgers(|net| ending.watches(net))?;
             reseeding.look(&loaded.counters()?, settings.sizes.time_waits, loaded, kernel, ending, stop)?;
         }
         if Instant::now() >= due {

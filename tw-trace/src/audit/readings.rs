@@ -1,6 +1,7 @@
 //! The kernel's counters around a run, and how much they grew, as intervals.
 
 use super::interval::Interval;
+use super::unread::Unreadable;
 use super::{CountedAt, End, Namespace, Snapshot, Start, TW, TW_KILLED, TW_RECYCLED};
 
 /// The four snapshots around a run.
@@ -9,15 +10,15 @@ pub(super) struct Readings {
     pub(super) end: [Snapshot; 2],
 }
 
-pub(super) fn readings(namespace: &Namespace) -> Result<Readings, String> {
+pub(super) fn readings(namespace: &Namespace) -> Result<Readings, Unreadable> {
     let start = match &namespace.start {
         Start::Read { before, after } => [before.clone(), after.clone()],
         Start::Created => [Snapshot::default(), Snapshot::default()],
     };
     match &namespace.end {
         End::Read { before, after } => Ok(Readings { start, end: [before.clone(), after.clone()] }),
-        End::Gone => Err("it is gone and its counters with it".to_owned()),
-        End::Unreadable(why) => Err(why.clone()),
+        End::Gone => Err(Unreadable::Gone),
+        End::Unreadable(why) => Err(Unreadable::Because(why.clone())),
     }
 }
 

@@ -185,7 +185,7 @@ fn a_kernel_without_a_counter_is_not_blamed() {
         end: End::Read { before: end.clone(), after: end },
     };
     let audit = arming(namespace, &totals(ledger(0, 5, 0, 0)));
-    assert_eq!(audit.unaudited, ["namespace 4026531840: this kernel has no counter TW+TWKilled"]);
+    assert_eq!(audit.unaudited, ["this kernel has no counter TW+TWKilled"]);
 }
 
 /// A made-up kernel with traffic in every phase; tw-trace sees exactly what happens between attach and detach.

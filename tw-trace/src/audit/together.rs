@@ -1,6 +1,9 @@
 //! The counters of all namespaces together, for views that do not tell namespaces apart.
 
+use tw_trace_common::followed::Ledger;
+
 use super::readings::readings;
+use super::unread::Unread;
 use super::{CountedAt, Namespace, TW, TW_KILLED};
 
 /// What the kernel counted in all namespaces together, each figure as the least and the most that it can be.
@@ -21,7 +24,7 @@ pub fn growth(namespaces: &[Namespace], counted_at: CountedAt) -> (Growth, Vec<S
         },
         living: (0, 0),
     };
-    let mut unread = Vec::new();
+    let mut unread = Unread::default();
     for namespace in namespaces {
         match readings(namespace) {
             Ok(readings) => {
@@ -32,11 +35,9 @@ pub fn growth(namespaces: &[Namespace], counted_at: CountedAt) -> (Growth, Vec<S
                     Some((low + armed.low, high + armed.high))
                 });
             }
-            Err(why) => unread.push(format!(
-                "namespace {}: {why}, so the kernel's counters are only known to be no less than the others'",
-                namespace.inode
-            )),
+            Err(why) => unread.add(why, namespace.inode.into(), &Ledger::ZERO),
         }
     }
-    (growth, unread)
+    let why = "so the kernel's counters are only known to be no less than the others'";
+    (growth, unread.reasons().map(|reason| format!("{reason}, {why}")).collect())
 }

@@ -14,7 +14,7 @@ use tw_trace_common::state::{Entered, ExitReason, Substate};
 pub use durations::{Durations, Spread};
 pub use expired::{Expired, Group as ExpiredGroup, Range, expired_rounding_ns, rounding_ns};
 pub use owners::{Owners, Top as TopOwners};
-pub use totals::{KernelTotals, Watched};
+pub use totals::{Gone, KernelTotals, Watched};
 
 use crate::audit::Audit;
 use crate::decode::Record;

@@ -13,6 +13,8 @@ use crate::summary::Sockets;
 pub struct KernelTotals {
     /// By cookie of the network namespace (or its inode); zero holds the events of those that had no room.
     pub ledgers: BTreeMap<u64, Ledger>,
+    /// Namespaces that are gone and that are not told apart any more.
+    pub gone: Gone,
     /// By [`Counter`].
     pub counters: [u64; COUNT as usize],
     /// Followed sockets that were still there at the end.
@@ -26,6 +28,13 @@ pub struct KernelTotals {
     pub from_mono_ns: u64,
     /// CLOCK_MONOTONIC when the last one was detached.
     pub to_mono_ns: u64,
+}
+
+/// Network namespaces that are gone, added up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gone {
+    pub namespaces: u64,
+    pub ledger: Ledger,
 }
 
 /// What the run looked at at all: a zero of something that nobody watched would be a false statement.
@@ -73,7 +82,7 @@ impl KernelTotals {
 
     /// The ledger of all namespaces together.
     pub fn sum(&self) -> Ledger {
-        self.ledgers.values().fold(Ledger::ZERO, |sum, ledger| sum.plus(ledger))
+        self.ledgers.values().fold(self.gone.ledger, |sum, ledger| sum.plus(ledger))
     }
 
     /// None when time-wait sockets were not watched.

@@ -18,7 +18,9 @@ use tw_trace_common::{
 };
 
 use super::{
-    clock, loader,
+    clock,
+    ledgers::Taken,
+    loader,
     memory::Memory,
     plan::{Attach, Plan, Program, Serves},
     prepare::Resolved,
@@ -135,6 +137,8 @@ pub struct Loaded {
     pub clock_error_ns: u64,
     /// The network namespace in which the length of TIME_WAIT was learned.
     pub(super) own_net: Option<File>,
+    /// Ledgers that were taken out of the kernel side's map.
+    pub(super) taken: Taken,
 }
 
 /// Loads what the plan names, ready to attach.
@@ -189,7 +193,9 @@ pub fn load(plan: &Plan, btf: &Btf, settings: &Settings) -> Result<Loaded> {
         .load(OBJECT)
         .map_err(|error| no_room(error.into(), settings.sizes))?;
     let (zero_ns, clock_error_ns) = load_programs(&mut ebpf, &plan.programs, btf, settings.tick)?;
-    let mut loaded = Loaded { ebpf, attached: Vec::new(), clock_error_ns, own_net: None };
+    let taken = Taken::default();
+    let mut loaded = Loaded { ebpf, attached: Vec::new(), clock_error_ns, own_net: None, taken };
+    loaded.make_fallback_ledgers()?;
     loaded.set_cell(Cell::JiffyZeroNs, zero_ns)?;
     loaded.set_phase(Phase::Learning)?;
     Ok(loaded)

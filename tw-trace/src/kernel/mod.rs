@@ -14,6 +14,7 @@ pub mod histograms;
 pub mod kallsyms;
 pub mod keys;
 pub mod learn;
+pub mod ledgers;
 pub mod load;
 mod loader;
 pub mod mapping;

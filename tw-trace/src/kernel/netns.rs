@@ -2,7 +2,7 @@
 //!
 //! Not found are namespaces that only a socket, an open file or a single thread keeps alive.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -135,6 +135,19 @@ pub fn enumerate() -> Namespaces {
     }
     all.untold = untold;
     all
+}
+
+/// The inodes of the network namespaces that a name, a bind mount or a process holds, without opening any.
+pub fn inodes() -> BTreeSet<u64> {
+    let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mounted = mounts::of_type(&mountinfo, "nsfs").into_iter().map(|mount| mount.root);
+    let links = process_dirs().filter_map(|process| fs::read_link(process.join("ns/net")).ok());
+    mounted.chain(links).filter_map(|link| inode_of(&link)).collect()
+}
+
+/// Of `net:[INODE]`.
+fn inode_of(link: &Path) -> Option<u64> {
+    link.to_str()?.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok()
 }
 
 /// Whether an nsfs mount's root is `net:[INODE]`.

@@ -128,6 +128,11 @@ impl Snapshots {
         self.release();
     }
 
+    /// Whether the namespace with this key was there at the start.
+    pub fn watches(&self, key: u64) -> bool {
+        self.watched.contains_key(&key)
+    }
+
     /// For the audit.
     pub fn finish(self) -> Vec<Namespace> {
         self.watched.into_iter().map(|(id, watched)| watched.namespace(id)).collect()

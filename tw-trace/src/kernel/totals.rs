@@ -1,30 +1,15 @@
 //! What the kernel side counted, read from its maps after the programs are detached.
 
 use std::{
-    collections::BTreeMap,
     fs,
     os::fd::{AsFd as _, AsRawFd as _},
 };
 
 use anyhow::{Context as _, Result};
-use aya::{
-    Pod,
-    maps::{MapData, PerCpuArray, PerCpuHashMap},
-};
-use tw_trace_common::{
-    counter::{COUNT, Counter},
-    followed::Ledger,
-};
+use aya::maps::{MapData, PerCpuArray};
+use tw_trace_common::counter::{COUNT, Counter};
 
 use super::{load::Loaded, plan::Missed};
-
-/// A ledger as it lies in the map.
-#[derive(Clone, Copy)]
-#[repr(transparent)]
-pub(super) struct LedgerValue(pub(super) Ledger);
-
-// SAFETY: a repr(C) struct of integers without padding.
-unsafe impl Pod for LedgerValue {}
 
 impl Loaded {
     /// Counters of everything made and lost, summed over CPUs.
@@ -39,18 +24,6 @@ impl Loaded {
         }
         counters[Counter::Recursion as usize] += missed.lost(counters[Counter::Nested as usize]);
         Ok(counters)
-    }
-
-    /// The socket ledgers by cookie of the network namespace.
-    pub fn ledgers(&self) -> Result<BTreeMap<u64, Ledger>> {
-        let map = self.ebpf.map("LEDGERS").context("the eBPF object has no map LEDGERS")?;
-        let map = PerCpuHashMap::<&MapData, u64, LedgerValue>::try_from(map)?;
-        map.iter()
-            .map(|entry| {
-                let (netns, cpus) = entry?;
-                Ok((netns, cpus.iter().fold(Ledger::ZERO, |sum, cpu| sum.plus(&cpu.0))))
-            })
-            .collect()
     }
 
     /// Events that the kernel dropped because the same program was already running on that CPU

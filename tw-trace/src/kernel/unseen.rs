@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result};
-use aya::maps::{MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues};
+use aya::maps::{MapData, PerCpuArray, PerCpuValues};
 use tw_trace_common::{
     config::{Cell, Phase},
     counter::Counter,
-    followed::{FOUND, Ledger, TimeWait},
+    followed::{FOUND, TimeWait},
 };
 
 use super::{
@@ -17,7 +17,6 @@ use super::{
     plan::{Plan, Serves},
     snapshots::Snapshots,
     tick::Tick,
-    totals::LedgerValue,
 };
 
 /// A look at the kernel's own list of time-wait sockets, which marked those that are followed.
@@ -39,7 +38,7 @@ impl Loaded {
         living: Option<u64>,
         tick: Tick,
     ) -> Result<Option<Check>> {
-        let followed: u64 = self.ledgers()?.values().map(Ledger::living).sum();
+        let followed = self.whole_ledger()?.living();
         if followed <= living.unwrap_or(0) || plan.program(Serves::Seeds).is_none() {
             return Ok(None);
         }
@@ -62,21 +61,14 @@ impl Loaded {
             *by_namespace.entry(known.net.into()).or_default() += 1;
             Keep::No
         })?;
-        by_namespace.into_iter().try_for_each(|(net, count)| self.book_missed(net, count))
+        for (net, &count) in &by_namespace {
+            self.book_missed(*net, count);
+        }
+        self.count_missed(by_namespace.values().sum())
     }
 
     /// Adds to what the first CPU counted: nobody else writes any more.
-    fn book_missed(&mut self, net: u64, count: u64) -> Result<()> {
-        let ledgers = self.ebpf.map_mut("LEDGERS").context("the eBPF object has no map LEDGERS")?;
-        let mut ledgers = PerCpuHashMap::<&mut MapData, u64, LedgerValue>::try_from(ledgers)?;
-        // Without room for a ledger of its own, what is booked goes under zero.
-        let (net, cpus) = match ledgers.get(&net, 0) {
-            Err(MapError::KeyNotFound) => (0, ledgers.get(&0, 0)?),
-            cpus => (net, cpus?),
-        };
-        let mut cpus: Vec<_> = cpus.to_vec();
-        cpus.first_mut().context("a map without CPUs")?.0.missed += count;
-        ledgers.insert(net, PerCpuValues::try_from(cpus)?, 0)?;
+    fn count_missed(&mut self, count: u64) -> Result<()> {
         let counters = self.ebpf.map_mut("COUNTERS").context("the eBPF object has no map COUNTERS")?;
         let mut counters = PerCpuArray::<&mut MapData, u64>::try_from(counters)?;
         let missed = Counter::ExitMissed as u32;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use tw_trace_common::{counter::Counter, followed::Ledger, histogram::Series, state::ExitReason};
+use tw_trace_common::{counter::Counter, histogram::Series, state::ExitReason};
 
 use super::{
     asked::Asked,
@@ -93,7 +93,7 @@ impl HistView {
         let interval_ns = now_ns.saturating_sub(self.last.1);
         self.last = (counted, now_ns);
         self.blocks += 1;
-        let living = loaded.ledgers()?.values().map(Ledger::living).sum();
+        let living = loaded.whole_ledger()?.living();
         tell(self.format.block(&Block { mono_ns: now_ns, interval_ns, counted: since, by, living }))
     }
 
@@ -113,6 +113,7 @@ impl HistView {
         let asked = self.show.asked;
         let totals = KernelTotals {
             ledgers: loaded.ledgers()?,
+            gone: loaded.gone_ledgers(),
             counters: end.counters,
             live: if asked.time_waits { loaded.live()? } else { 0 },
             filtered: end.scope != Scope::Whole,

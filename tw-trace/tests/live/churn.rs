@@ -1,0 +1,65 @@
+//! What a local user can make without end fills no table for good: network namespaces that come and go.
+
+use std::io::Read as _;
+use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd as _;
+use std::thread;
+use std::time::Duration;
+
+use nix::sched::{CloneFlags, unshare};
+
+use crate::harness::{live, quiet};
+use crate::run::{Tracer, ns};
+
+/// More than the kernel side's map of ledgers has room for.
+const NAMESPACES: u64 = 1_300;
+/// Some 300 namespaces a second: the map is looked at once a second, and has room for a thousand.
+const PAUSE: Duration = Duration::from_millis(3);
+/// A line for each of them was 139 kB for 303.
+const LONGEST_SUMMARY: usize = 16_000;
+
+#[test]
+fn namespaces_that_come_and_go_stay_in_the_sums() {
+    live("namespaces_that_come_and_go_stay_in_the_sums", || {
+        let _quiet = quiet();
+        let tracer = Tracer::start(&["--events", "tw_enter,tw_exit"]);
+        for _ in 0..NAMESPACES {
+            thread::spawn(close_a_connection).join().expect("a thread in a namespace of its own");
+            thread::sleep(PAUSE);
+        }
+        let run = tracer.interrupt();
+        assert!(run.status.success(), "{}", run.stderr);
+        let summary = &run.summary;
+        let entered = ns(&summary["sockets"]["entered"]);
+        assert!(entered >= NAMESPACES, "{summary}");
+        assert_eq!(summary["records"]["tw_enter"]["made"], entered, "{summary}");
+        assert_eq!(summary["balanced"], true, "{summary}");
+        assert!(summary["notes"]["netns_map_full"].is_null(), "{summary}");
+        assert!(summary.to_string().len() < LONGEST_SUMMARY, "{summary}");
+    });
+}
+
+/// In a new namespace, which ends with this thread.
+fn close_a_connection() {
+    unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace of its own");
+    raise_loopback();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("listening");
+    let mut client = TcpStream::connect(listener.local_addr().expect("its address")).expect("connecting");
+    let (server, _) = listener.accept().expect("accepting");
+    client.shutdown(Shutdown::Write).expect("closing");
+    drop(server);
+    assert_eq!(client.read(&mut [0]).expect("reading to the end"), 0);
+}
+
+fn raise_loopback() {
+    let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
+    // SAFETY: an all-zero ifreq is one.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+        *to = *from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
+    // SAFETY: SIOCSIFFLAGS reads an ifreq.
+    let failed = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) };
+    assert_eq!(failed, 0, "{}", std::io::Error::last_os_error());
+}
