@@ -63,6 +63,11 @@ pub(crate) static CLOSERS: LruHashMap<u64, Owner> = LruHashMap::with_max_entries
 #[map]
 pub(crate) static MPTCP_CLOSERS: LruHashMap<u64, Owner> = LruHashMap::with_max_entries(1 << 12, 0);
 
+/// Ids of cgroups that processes acted on sockets from, until user space has taken them out: by the end of a socket its
+/// cgroup may be gone, and with it the path. One entry where nobody asks for owners.
+#[map]
+pub(crate) static CGROUPS_SEEN: LruHashMap<u64, u64> = LruHashMap::with_max_entries(1, 0);
+
 /// Calls of `inet_twsk_alloc` that kretprobes wait for, by where their return address lies: no other call under
 /// way has the same, whatever interrupts it and wherever it goes on.
 #[map]
@@ -241,6 +246,8 @@ pub(crate) struct Cpu {
     pub(crate) marked_as: u64,
     /// The time-wait socket whose timer just fired: `inet_twsk_kill` follows at once.
     pub(crate) expired: u64,
+    /// The cgroup that was last entered in `CGROUPS_SEEN`.
+    pub(crate) cgroup: u64,
     pub(crate) segment: Segment,
 }
 

@@ -20,7 +20,7 @@ use tw_trace_common::{
 
 use crate::{
     globals::{self, offset},
-    maps::{OPTIONS, Scratch},
+    maps::{CGROUPS_SEEN, CPU, OPTIONS, Scratch},
 };
 
 /// How kernel memory is reached from a program.
@@ -310,10 +310,28 @@ pub(crate) fn is_kernel_thread(task: u64) -> bool {
 pub(crate) fn read_current(task: u64, owner: &mut Owner) {
     // SAFETY: takes no arguments.
     owner.cgroup = unsafe { bpf_get_current_cgroup_id() };
+    announce(owner.cgroup);
     owner.pid = (bpf_get_current_pid_tgid() >> 32) as u32;
     owner.spare = 0;
     let leader: u64 = Probed::read(task, offset!(task_group_leader));
     let name = (leader + offset!(task_comm) as u64) as *const c_void;
     // SAFETY: the buffer is as long as told, and zeroed where the helper fails.
     unsafe { bpf_probe_read_kernel_raw(owner.comm.as_mut_ptr().cast(), owner.comm.len() as u32, name) };
+}
+
+/// Lets user space look up the cgroup's path while there is one.
+#[inline(always)]
+fn announce(cgroup: u64) {
+    if !globals::owners() {
+        return;
+    }
+    let Some(cpu) = CPU.get_ptr_mut(0) else { return };
+    // SAFETY: this CPU's value; a program that interrupts this one at worst enters an id once more.
+    unsafe {
+        if (*cpu).cgroup == cgroup {
+            return;
+        }
+        (*cpu).cgroup = cgroup;
+    }
+    let _ = CGROUPS_SEEN.insert(cgroup, 0, 0);
 }

@@ -132,7 +132,9 @@ impl Session {
 
     /// Hands on what was made before `until_ns`; returns how many records that were.
     fn drain(&mut self, until_ns: u64) -> Result<usize> {
-        let Self { source, collector, sink, told, most, .. } = self;
+        let Self { source, collector, sink, told, most, loaded, .. } = self;
+        // Before the records: one of them may be the last that is heard of a cgroup.
+        sink.cgroups_seen(&loaded.take_cgroups()?);
         let taken = source.drain(until_ns, |record| {
             collector.observe(record);
             if told < most {

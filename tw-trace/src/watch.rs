@@ -25,6 +25,8 @@ use crate::{
 
 /// How often it is looked whether anybody still reads.
 const LOOK: Duration = Duration::from_secs(1);
+/// How often cgroups are taken note of, for a view that names them: some are gone soon.
+const CGROUPS: Duration = Duration::from_millis(100);
 
 /// For a view that shows everything at the end.
 pub const FOREVER: Duration = Duration::from_secs(100 * 31_557_600);
@@ -37,6 +39,14 @@ pub trait View {
     fn follows_sockets(&self) -> bool {
         true
     }
+
+    /// Cgroups are among what it shows: it is then given those that the kernel side saw.
+    fn names_cgroups(&self) -> bool {
+        false
+    }
+
+    /// See [`CgroupNames::seen`](crate::sink::CgroupNames::seen).
+    fn cgroups_seen(&mut self, _ids: &[u64]) {}
 
     /// At least once a second, whatever the interval.
     fn look(&mut self, _loaded: &Loaded) -> Result<()> {
@@ -106,6 +116,9 @@ pub fn watch(
         from_ns: started_ns,
         to_ns,
     };
+    if view.names_cgroups() {
+        view.cgroups_seen(&loaded.take_cgroups()?);
+    }
     view.finish(&loaded, &end)
 }
 
@@ -116,11 +129,20 @@ async fn show(view: &mut dyn View, begun: &mut Begun, pace: Pace, stop: &Stop) -
     let mut reseeding = Reseeding::default();
     let mut shown = 0;
     let mut due = Instant::now() + pace.interval;
+    let pause = if view.names_cgroups() { CGROUPS } else { LOOK };
+    let mut next_look = Instant::now() + LOOK;
     while !stop.is_asked() && pace.count.is_none_or(|most| shown < most) {
         tokio::select! {
             () = stop.asked() => break,
-            () = tokio::time::sleep(due.saturating_duration_since(Instant::now()).min(LOOK)) => {}
+            () = tokio::time::sleep(due.min(next_look).saturating_duration_since(Instant::now()).min(pause)) => {}
         }
+        if view.names_cgroups() {
+            view.cgroups_seen(&loaded.take_cgroups()?);
+        }
+        if Instant::now() < due.min(next_look) {
+            continue;
+        }
+        next_look = Instant::now() + LOOK;
         if !is_read() {
             break;
         }

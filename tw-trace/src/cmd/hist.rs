@@ -109,7 +109,7 @@ fn take_rings(begun: &mut Begun) -> Rings {
 
 fn format(args: &HistArgs, out: Output) -> Box<dyn Format> {
     if args.json {
-        Box::new(JsonFormat::new(Json::new(out, CgroupPaths::new()), CgroupPaths::new()))
+        Box::new(JsonFormat::new(Json::new(out, CgroupPaths::new())))
     } else {
         Box::new(TextFormat::new(out, setup::style(), CgroupPaths::new()))
     }

@@ -71,4 +71,8 @@ impl CgroupNames for CgroupPaths {
     fn path(&mut self, id: u64) -> Option<&str> {
         Self::path(self, id)
     }
+
+    fn seen(&mut self, ids: &[u64]) {
+        Self::seen(self, ids);
+    }
 }

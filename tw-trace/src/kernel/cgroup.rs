@@ -1,20 +1,23 @@
 //! cgroup v2 ids to paths, as /proc/PID/cgroup prints them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::mounts;
 
 /// `FILEID_KERNFS` (include/linux/exportfs.h, 5.5 – 7.3): the handle is the 64-bit id.
 const FILEID_KERNFS: i32 = 0xfe;
-/// Entries kept; beyond, the cache starts anew. A busy host has some thousand cgroups.
+/// Entries kept; beyond, the half that was used least recently is forgotten. A busy host has some thousand cgroups.
 const CACHE: usize = 16_384;
 /// Directories looked at in one walk.
 const WALK_LIMIT: usize = 65_536;
+/// A walk takes a while: ids that come meanwhile wait for the next one.
+const WALK_PAUSE: Duration = Duration::from_secs(1);
 
 /// `struct file_handle` (open_by_handle_at(2)) with an id in it.
 #[repr(C)]
@@ -28,7 +31,48 @@ struct Handle {
 #[derive(Debug, Default)]
 pub struct CgroupPaths {
     mount: Option<Mounted>,
-    cache: HashMap<u64, Option<String>>,
+    cache: Cache,
+    /// Ids that wait for the next walk.
+    waiting: HashSet<u64>,
+    walked: Option<Instant>,
+}
+
+/// Paths by id, `None` where there is none.
+#[derive(Debug, Default)]
+struct Cache {
+    entries: HashMap<u64, Known>,
+    uses: u64,
+}
+
+#[derive(Debug)]
+struct Known {
+    path: Option<String>,
+    /// `Cache::uses` at the last use.
+    used: u64,
+}
+
+impl Cache {
+    fn get(&mut self, id: u64) -> Option<Option<&str>> {
+        self.uses += 1;
+        let known = self.entries.get_mut(&id)?;
+        known.used = self.uses;
+        Some(known.path.as_deref())
+    }
+
+    fn insert(&mut self, id: u64, path: Option<String>) {
+        if self.entries.len() >= CACHE && !self.entries.contains_key(&id) {
+            let mut uses: Vec<_> = self.entries.values().map(|known| known.used).collect();
+            let (_, &mut median, _) = uses.select_nth_unstable(CACHE / 2);
+            self.entries.retain(|_, known| known.used >= median);
+        }
+        self.uses += 1;
+        self.entries.insert(id, Known { path, used: self.uses });
+    }
+
+    /// Half of it is for ids that were asked for.
+    fn takes_more(&self) -> bool {
+        self.entries.len() < CACHE / 2
+    }
 }
 
 #[derive(Debug)]
@@ -41,7 +85,7 @@ impl CgroupPaths {
     /// On a host without cgroup v2 every id is unknown.
     pub fn new() -> Self {
         let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        Self { mount: find_mount(&mountinfo), cache: HashMap::new() }
+        Self { mount: find_mount(&mountinfo), ..Self::default() }
     }
 
     /// The path of the cgroup; `None` for zero, for one that is gone, and for one that cannot be seen from here.
@@ -49,10 +93,16 @@ impl CgroupPaths {
         if id == 0 {
             return None;
         }
-        if !self.cache.contains_key(&id) {
-            self.look_up(id);
-        }
-        self.cache.get(&id)?.as_deref()
+        self.learn(id);
+        self.resolve_waiting(Instant::now());
+        self.cache.get(id).flatten()
+    }
+
+    /// These cgroups are there now: their paths are looked up, to be known later. To be called now and then also without
+    /// any, for those that wait.
+    pub fn seen(&mut self, ids: &[u64]) {
+        ids.iter().filter(|id| **id != 0).for_each(|id| self.learn(*id));
+        self.resolve_waiting(Instant::now());
     }
 
     /// The id of the cgroup at this path, for `--cgroup`: absolute below the mount, or as /proc/PID/cgroup has it.
@@ -68,21 +118,40 @@ impl CgroupPaths {
         fs::metadata(full).map(|metadata| metadata.ino())
     }
 
-    fn look_up(&mut self, id: u64) {
-        if self.cache.len() >= CACHE {
-            self.cache.clear();
-        }
+    fn learn(&mut self, id: u64) {
         let Some(mount) = &self.mount else { return };
-        let path = match open_by_id(&mount.dir, id) {
-            Ok(file) => mount.path_of(&file),
+        if self.cache.get(id).is_some() {
+            return;
+        }
+        match open_by_id(&mount.dir, id) {
+            Ok(file) => self.cache.insert(id, mount.path_of(&file)),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                walk(&mount.point, &mut self.cache);
-                self.cache.get(&id).cloned().flatten()
+                // As many as the cache can take in; more would only push each other out.
+                if self.waiting.len() < CACHE / 2 {
+                    self.waiting.insert(id);
+                }
             }
             // ESTALE: gone.
-            Err(_) => None,
-        };
-        self.cache.insert(id, path);
+            Err(_) => self.cache.insert(id, None),
+        }
+    }
+
+    /// One walk for all that wait, unless the last one was just now.
+    fn resolve_waiting(&mut self, now: Instant) {
+        let Some(mount) = &self.mount else { return };
+        let is_due = self.walked.is_none_or(|walked| now.saturating_duration_since(walked) >= WALK_PAUSE);
+        if self.waiting.is_empty() || !is_due {
+            return;
+        }
+        let Self { cache, waiting, .. } = self;
+        walk(&mount.point, |id, path| {
+            if waiting.remove(&id) || cache.takes_more() {
+                cache.insert(id, Some(path));
+            }
+        });
+        waiting.drain().for_each(|id| cache.insert(id, None));
+        // From its end: a walk that takes long does not follow upon the last.
+        self.walked = Some(Instant::now().max(now));
     }
 }
 
@@ -128,17 +197,17 @@ fn open_by_id(dir: &File, id: u64) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(result as i32) })
 }
 
-/// Enters every cgroup below the mount, up to the limits.
-fn walk(point: &Path, cache: &mut HashMap<u64, Option<String>>) {
+/// Shows every cgroup below the mount, up to the limit.
+fn walk(point: &Path, mut show: impl FnMut(u64, String)) {
     let mut left = vec![point.to_owned()];
     let mut budget = WALK_LIMIT;
     while let Some(dir) = left.pop() {
-        if budget == 0 || cache.len() >= CACHE {
+        if budget == 0 {
             return;
         }
         budget -= 1;
         if let (Ok(metadata), Some(path)) = (fs::symlink_metadata(&dir), relative(point, &dir)) {
-            cache.insert(metadata.ino(), Some(path));
+            show(metadata.ino(), path);
         }
         let entries = fs::read_dir(&dir).into_iter().flatten().flatten();
         left.extend(entries.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).map(|e| e.path()));
@@ -189,11 +258,48 @@ mod tests {
         let id = paths.id(&name).unwrap();
         let by_handle = paths.path(id).map(str::to_owned);
         let mut walked = HashMap::new();
-        walk(&point, &mut walked);
+        walk(&point, |id, path| drop(walked.insert(id, path)));
         fs::remove_dir(&dir).unwrap();
         assert_eq!(by_handle, Some(format!("/{name}")));
-        assert_eq!(walked.get(&id), Some(&by_handle));
+        assert_eq!(walked.get(&id), by_handle.as_ref());
         assert_eq!(paths.path(id), by_handle.as_deref(), "remembered");
         assert_eq!(CgroupPaths::new().path(id), None);
+    }
+
+    #[test]
+    fn the_cache_is_bounded_and_keeps_what_is_used() {
+        let mut cache = Cache::default();
+        let path = |id| Some(format!("/{id}"));
+        for id in 1..=3 * CACHE as u64 {
+            cache.insert(id, if id % 2 == 0 { None } else { path(id) });
+            assert!(cache.entries.len() <= CACHE);
+            assert_eq!(cache.get(1), Some(Some("/1")), "used all the time; {id} came");
+        }
+        assert_eq!(cache.get(3 * CACHE as u64), Some(None), "that there is no path is remembered");
+        assert_eq!(cache.get(3), None, "long unused");
+    }
+
+    #[test]
+    fn one_walk_a_second_is_for_all_that_wait() {
+        let folder = std::env::temp_dir().join(format!("tw-walk-{}", std::process::id()));
+        fs::create_dir_all(folder.join("a/b")).unwrap();
+        let id = |name: &str| fs::metadata(folder.join(name)).unwrap().ino();
+        let mount = Mounted { point: folder.clone(), dir: File::open(&folder).unwrap() };
+        let mut paths = CgroupPaths { mount: Some(mount), ..CgroupPaths::default() };
+        let began = Instant::now();
+        paths.waiting = HashSet::from([id("a"), id("a/b"), u64::MAX]);
+        paths.resolve_waiting(began);
+        assert_eq!(paths.cache.get(id("a")).flatten(), Some("/a"));
+        assert_eq!(paths.cache.get(id("a/b")).flatten(), Some("/a/b"));
+        assert_eq!(paths.cache.get(u64::MAX), Some(None));
+        // Another one comes: it waits, however often it is asked for, and then gets its walk.
+        fs::create_dir(folder.join("c")).unwrap();
+        let walked = paths.walked.unwrap();
+        paths.waiting.insert(id("c"));
+        paths.resolve_waiting(walked + WALK_PAUSE / 2);
+        assert_eq!((paths.cache.get(id("c")), paths.walked), (None, Some(walked)));
+        paths.resolve_waiting(walked + WALK_PAUSE);
+        assert_eq!(paths.cache.get(id("c")).flatten(), Some("/c"));
+        fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -18,7 +18,7 @@ use tw_trace_common::{
 };
 
 use super::{
-    clock,
+    cgroups_seen, clock,
     ledgers::Taken,
     loader,
     memory::Memory,
@@ -182,6 +182,7 @@ pub fn load(plan: &Plan, btf: &Btf, settings: &Settings) -> Result<Loaded> {
         .override_global("CALLERS", &callers[..], true)
         .map_max_entries("TIME_WAITS", lines)
         .map_max_entries("NAMES", if names == Names::Kept { lines } else { 1 })
+        .map_max_entries("CGROUPS_SEEN", if names == Names::Kept { cgroups_seen::ROOM } else { 1 })
         .map_max_entries("NEIGHBOURHOODS", lines / NEIGHBOURS)
         .map_max_entries("SOCKETS", settings.sizes.sockets)
         .map_max_entries("CLOSERS", if keyless { settings.sizes.sockets } else { 1 })

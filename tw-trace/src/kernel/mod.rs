@@ -5,6 +5,7 @@ pub mod callers;
 pub mod capability;
 pub mod cells;
 pub mod cgroup;
+pub mod cgroups_seen;
 pub mod clock;
 #[cfg(feature = "debug-log")]
 pub mod debug_log;

@@ -88,6 +88,10 @@ impl<W: io::Write, N: CgroupNames> Json<W, N> {
         self.lines.line_done()
     }
 
+    pub const fn cgroups(&mut self) -> &mut N {
+        &mut self.cgroups
+    }
+
     /// What every record has.
     fn common(&mut self, kind: Kind, head: &Head, conn: &Conn, owner: &Owner) {
         self.begin(kind.name(), head.mono_ns);
@@ -215,6 +219,10 @@ impl<W: io::Write, N: CgroupNames> Sink for Json<W, N> {
         json_ends::summary(&mut self.lines.buffer, summary);
         self.end()?;
         self.lines.flush()
+    }
+
+    fn cgroups_seen(&mut self, ids: &[u64]) {
+        self.cgroups.seen(ids);
     }
 
     fn wall_clock(&mut self, realtime_offset_ns: i64) {

@@ -26,9 +26,17 @@ impl OwnerKeys {
                 comm => fmt::push_json(&mut self.text, comm),
             }
             push_str(&mut self.text, ",\"cgroup\":");
-            match if owner.cgroup == 0 { None } else { cgroups.path(owner.cgroup) } {
-                None => push_str(&mut self.text, "null"),
-                Some(path) => fmt::push_json(&mut self.text, path.as_bytes()),
+            match (owner.cgroup, if owner.cgroup == 0 { None } else { cgroups.path(owner.cgroup) }) {
+                (_, Some(path)) => fmt::push_json(&mut self.text, path.as_bytes()),
+                (0, None) => push_str(&mut self.text, "null"),
+                (id, None) => {
+                    push_str(&mut self.text, "null,\"cgroup_id\":");
+                    fmt::push_u64(&mut self.text, id);
+                    line.extend_from_slice(&self.text);
+                    // The path may be found until the next time.
+                    self.text.clear();
+                    return;
+                }
             }
         }
         line.extend_from_slice(&self.text);

@@ -32,6 +32,9 @@ pub trait Sink {
 
     /// The wall clock was set, or the machine slept: this is now its distance from CLOCK_MONOTONIC, in nanoseconds.
     fn wall_clock(&mut self, _realtime_offset_ns: i64) {}
+
+    /// See [`CgroupNames::seen`].
+    fn cgroups_seen(&mut self, _ids: &[u64]) {}
 }
 
 /// Records that were lost since the last such note.
@@ -47,6 +50,10 @@ pub struct Lost {
 pub trait CgroupNames {
     /// None when there is no such cgroup any more, or it cannot be seen from here.
     fn path(&mut self, id: u64) -> Option<&str>;
+
+    /// These cgroups are there now; records that name them may come when they are gone. Called several times a second, also
+    /// without any.
+    fn seen(&mut self, _ids: &[u64]) {}
 }
 
 /// Held-back bytes from which on they are written.

@@ -20,12 +20,11 @@ use crate::{
 
 pub(super) struct JsonFormat<W, N> {
     json: Json<W, N>,
-    cgroups: N,
 }
 
 impl<W: io::Write, N: CgroupNames> JsonFormat<W, N> {
-    pub(super) const fn new(json: Json<W, N>, cgroups: N) -> Self {
-        Self { json, cgroups }
+    pub(super) const fn new(json: Json<W, N>) -> Self {
+        Self { json }
     }
 }
 
@@ -35,7 +34,7 @@ impl<W: io::Write, N: CgroupNames> Format for JsonFormat<W, N> {
     }
 
     fn block(&mut self, block: &Block) -> io::Result<()> {
-        let keys = keys(block, &mut self.cgroups);
+        let keys = keys(block, self.json.cgroups());
         self.json.line("hist", block.mono_ns, &keys)?;
         self.json.flush()
     }
@@ -50,6 +49,10 @@ impl<W: io::Write, N: CgroupNames> Format for JsonFormat<W, N> {
 
     fn wall_clock(&mut self, realtime_offset_ns: i64) {
         self.json.wall_clock(realtime_offset_ns);
+    }
+
+    fn cgroups_seen(&mut self, ids: &[u64]) {
+        self.json.cgroups_seen(ids);
     }
 }
 

@@ -105,7 +105,7 @@ fn block(counted: Counted, by: Option<ByArg>, top: usize) -> Block {
 
 fn written(write: impl FnOnce(&mut dyn Format)) -> Vec<Value> {
     let mut out = Vec::new();
-    let mut format = JsonFormat::new(Json::new(&mut out, OneCgroup), OneCgroup);
+    let mut format = JsonFormat::new(Json::new(&mut out, OneCgroup));
     write(&mut format);
     let validator = schema::validator_of(include_str!("../../../../docs/hist.schema.json"));
     String::from_utf8(out).expect("UTF-8").lines().map(|line| schema::check(&validator, line)).collect()

@@ -54,6 +54,10 @@ impl<W: io::Write, N: CgroupNames> Format for TextFormat<W, N> {
         self.tell(text.as_bytes())
     }
 
+    fn cgroups_seen(&mut self, ids: &[u64]) {
+        self.cgroups.seen(ids);
+    }
+
     /// Events are told as JSON alone (`--with-events` asks for `--json`).
     fn record(&mut self, _: &Record) -> io::Result<()> {
         Ok(())

@@ -16,6 +16,7 @@ use crate::{
     audit::{Scope, audit},
     begin::Tell,
     buckets::Buckets,
+    cli::ByArg,
     cmd::setup,
     collector::{Collector, KernelTotals, Watched},
     decode::Record,
@@ -39,6 +40,9 @@ pub(super) trait Format {
 
     /// See [`Sink::wall_clock`](crate::sink::Sink::wall_clock).
     fn wall_clock(&mut self, _realtime_offset_ns: i64) {}
+
+    /// See [`CgroupNames::seen`](crate::sink::CgroupNames::seen).
+    fn cgroups_seen(&mut self, ids: &[u64]);
 }
 
 /// What is shown.
@@ -170,6 +174,14 @@ impl View for HistView {
 
     fn wall_clock(&mut self, realtime_offset_ns: i64) {
         self.format.wall_clock(realtime_offset_ns);
+    }
+
+    fn names_cgroups(&self) -> bool {
+        self.events.is_some() || self.show.asked.by == Some(ByArg::Cgroup)
+    }
+
+    fn cgroups_seen(&mut self, ids: &[u64]) {
+        self.format.cgroups_seen(ids);
     }
 
     fn look(&mut self, loaded: &Loaded) -> Result<()> {

@@ -96,6 +96,9 @@ fn ipv6_addresses_and_odd_names() {
     assert_eq!((&state["family"], &state["laddr"]), (&json!("ipv6"), &json!("2001:db8::1")));
     assert_eq!(state["raddr"], "::ffff:192.0.2.7");
     assert_eq!((&state["comm"], &state["cgroup"]), (&json!("a\"\\\u{1}\u{fffd}"), &Value::Null));
+    assert_eq!(state["cgroup_id"], 7, "the id stands in for a path that is not known");
+    let nobody = parsed(Record::State(State { owner: Owner { cgroup: 0, ..owner }, ..made_up::state() }));
+    assert_eq!((&nobody["cgroup"], nobody.get("cgroup_id")), (&Value::Null, None));
 }
 
 #[test]
