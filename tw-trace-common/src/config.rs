@@ -72,6 +72,10 @@ pub struct Config {
     /// Lines of the `TIME_WAITS` map: a multiple of [`NEIGHBOURS`](crate::followed::NEIGHBOURS).
     pub time_wait_lines: u32,
     pub spare: u32,
+    /// The pid namespace whose numbers are wanted: `dev_t` of nsfs as the kernel has it, and the namespace's inode.
+    /// Zeroes where that is the initial one.
+    pub pid_namespace_dev: u64,
+    pub pid_namespace_inode: u64,
 }
 
 impl Config {
@@ -86,6 +90,8 @@ impl Config {
         by: 0,
         time_wait_lines: 0,
         spare: 0,
+        pid_namespace_dev: 0,
+        pid_namespace_inode: 0,
     };
 }
 
@@ -229,5 +235,5 @@ const _: () = {
     assert!(size_of::<CallerRange>() == 24);
     assert!(size_of::<Endpoint>() == 40);
     assert!(size_of::<Filter>() == 8 + 16 + 80 + 8 + 8 + 8 + 8);
-    assert!(size_of::<Config>() == 16 + size_of::<Filter>() + 24);
+    assert!(size_of::<Config>() == 16 + size_of::<Filter>() + 24 + 16);
 };

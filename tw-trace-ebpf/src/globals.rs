@@ -68,6 +68,13 @@ pub(crate) fn counts_dwell() -> bool {
     load(&CONFIG.mode) & mode_bits::COUNT_DWELL != 0
 }
 
+/// Device and inode of the pid namespace whose numbers are wanted, if that is not the initial one.
+#[inline(always)]
+pub(crate) fn pid_namespace() -> Option<(u64, u64)> {
+    let inode = load(&CONFIG.pid_namespace_inode);
+    if inode == 0 { None } else { Some((load(&CONFIG.pid_namespace_dev), inode)) }
+}
+
 /// Nanoseconds of a jiffy.
 #[inline(always)]
 pub(crate) fn tick_ns() -> u64 {

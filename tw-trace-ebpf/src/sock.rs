@@ -6,11 +6,14 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::{
-    bpf_get_current_pid_tgid, bpf_probe_read_kernel,
-    generated::{
-        bpf_get_current_cgroup_id, bpf_get_current_task, bpf_get_socket_cookie,
-        bpf_probe_read_kernel as bpf_probe_read_kernel_raw,
+use aya_ebpf::{
+    bindings::bpf_pidns_info,
+    helpers::{
+        bpf_get_current_pid_tgid, bpf_probe_read_kernel,
+        generated::{
+            bpf_get_current_cgroup_id, bpf_get_current_task, bpf_get_ns_current_pid_tgid,
+            bpf_get_socket_cookie, bpf_probe_read_kernel as bpf_probe_read_kernel_raw,
+        },
     },
 };
 use tw_trace_common::{
@@ -311,7 +314,7 @@ pub(crate) fn read_current(task: u64, owner: &mut Owner) {
     // SAFETY: takes no arguments.
     owner.cgroup = unsafe { bpf_get_current_cgroup_id() };
     announce(owner.cgroup);
-    owner.pid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    owner.pid = process();
     owner.spare = 0;
     let leader: u64 = Probed::read(task, offset!(task_group_leader));
     let name = (leader + offset!(task_comm) as u64) as *const c_void;
@@ -334,4 +337,17 @@ fn announce(cgroup: u64) {
         (*cpu).cgroup = cgroup;
     }
     let _ = CGROUPS_SEEN.insert(cgroup, 0, 0);
+}
+
+/// The id of the current task's process: that of the pid namespace that is asked for, zero if the process is not in
+/// it. `bpf_get_ns_current_pid_tgid` (kernel/bpf/helpers.c, 5.7 – 7.3) knows a task by the innermost of its namespaces.
+#[inline(always)]
+fn process() -> u32 {
+    let Some((dev, inode)) = globals::pid_namespace() else {
+        return (bpf_get_current_pid_tgid() >> 32) as u32;
+    };
+    let mut ids = bpf_pidns_info { pid: 0, tgid: 0 };
+    // SAFETY: the buffer is as long as told; the helper zeroes it where it fails.
+    unsafe { bpf_get_ns_current_pid_tgid(dev, inode, &raw mut ids, size_of::<bpf_pidns_info>() as u32) };
+    ids.tgid
 }

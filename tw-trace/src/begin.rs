@@ -4,15 +4,21 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use tw_trace_common::config::Phase;
+use tw_trace_common::{
+    config::{Phase, filter_bits, mode_bits},
+    keys::By,
+};
 
 use crate::{
     audit::Scope,
     header::Header,
     kernel::{
+        cgroup_use::CgroupUse,
         clock::{kernel_ns, realtime_offset_ns},
         load::{Loaded, Settings},
         netns::{Sysctls, run_in},
+        pid_namespace,
+        plan::Serves,
         prepare::{Attempts, Resolved},
         snapshots::{NetnsId, Snapshots},
     },
@@ -86,6 +92,9 @@ impl Begun {
         let after = snapshots.read();
         let mut header = header(&kernel, about, &snapshots, started_ns)?;
         snapshots.started(before, after);
+        if follows_owners(&kernel, &settings) {
+            header.blind_spots.extend(unseen_of_owners(&kernel, &settings, &warn));
+        }
         for why in unseeded {
             warn(&Warning::SeedIncomplete { why: why.clone() });
             header.blind_spots.push(why);
@@ -179,6 +188,23 @@ fn seed(loaded: &mut Loaded, kernel: &Resolved, snapshots: &Snapshots, stop: &St
         }
     }
     unseeded
+}
+
+/// Whether records or keys say whose a connection is.
+fn follows_owners(kernel: &Resolved, settings: &Settings) -> bool {
+    settings.mode & mode_bits::OWNERLESS == 0 && kernel.plan.program(Serves::States).is_some()
+}
+
+/// The blind spots in whose a connection is. `warn` gets those that leave an option without effect.
+fn unseen_of_owners(kernel: &Resolved, settings: &Settings, warn: impl Fn(&Warning)) -> Vec<String> {
+    let outside = kernel.pid_namespace.map(|_| pid_namespace::OUTSIDE);
+    let groups = CgroupUse::read().blind_spot();
+    let asks_for_groups =
+        settings.filter.active & filter_bits::CGROUP != 0 || settings.by == Some(By::Cgroup);
+    if let (Some(why), true) = (groups, asks_for_groups) {
+        warn(&Warning::CgroupsUntold { why: why.to_owned() });
+    }
+    outside.into_iter().chain(groups).map(str::to_owned).collect()
 }
 
 fn untold(snapshots: &Snapshots) -> Option<String> {

@@ -102,7 +102,7 @@ pub struct RunArgs {
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Filters (all given ones must match)")]
 pub struct FilterArgs {
-    /// Connections of the process with this id
+    /// Connections of the process with this id, as `ps` shows it here
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
     pub pid: Option<u32>,
     /// Connections of tasks with this name (at most 15 bytes)

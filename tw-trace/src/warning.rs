@@ -17,6 +17,8 @@ pub enum Warning {
     NamespaceNotAuditable { inode: u32, why: String },
     /// Not every time-wait socket of before the start could be found.
     SeedIncomplete { why: String },
+    /// Cgroups were asked about, and programs cannot tell them here.
+    CgroupsUntold { why: String },
     /// The kernel refused a program that should have worked; with `-v`, all that its verifier said.
     Refused { what: String, whole_log: Option<String>, extent: Extent },
     /// Whether sockets went unseen could not be found out.
@@ -52,6 +54,7 @@ impl Warning {
             Self::SeedIncomplete { why } => {
                 format!("not all time-wait sockets of before the start were found: {why}")
             }
+            Self::CgroupsUntold { why } => why.clone(),
             Self::Refused { what, whole_log: None, .. } => what.clone(),
             Self::Refused { what, whole_log: Some(log), .. } => {
                 format!("the verifier's whole log:\n{log}\n{what}")
@@ -90,6 +93,7 @@ impl Warning {
             Self::Refused { .. } => {
                 "the next best stands in for it, and the header says what that cannot see"
             }
+            Self::CgroupsUntold { .. } => "--cgroup and --by cgroup do not tell processes apart",
             Self::Unchecked { .. } => "sockets that went unseen are among the living",
             Self::TimersLost { .. } => "they are in no burst, in no distribution and under no reason",
             Self::Reseeded { .. } => "they count as seeded, and their ends are told with an estimated start",
@@ -108,6 +112,7 @@ impl Warning {
             Self::SeedIncomplete { .. } => {
                 "watch for more than a minute: by then they have ended, and all others were seen from the start"
             }
+            Self::CgroupsUntold { .. } => "use --pid, --comm or --netns, or --by process",
             Self::Refused { extent: Extent::Kind, .. } => {
                 "none, if this kernel locks function tracing down; else run as root"
             }

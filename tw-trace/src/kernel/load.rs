@@ -22,6 +22,7 @@ use super::{
     ledgers::Taken,
     loader,
     memory::Memory,
+    pid_namespace::PidNamespace,
     plan::{Attach, Plan, Program, Serves},
     prepare::Resolved,
     program::{self, Link},
@@ -48,6 +49,8 @@ pub struct Settings {
     /// Mask of `Kind::bit` to stream.
     pub stream: u16,
     pub filter: Filter,
+    /// The pid namespace whose numbers are wanted, if that is not the initial one.
+    pub pid_namespace: Option<PidNamespace>,
     /// Bits of `mode_bits` beyond those of the plan.
     pub mode: u16,
     /// What times in TIME_WAIT are counted by.
@@ -66,6 +69,7 @@ impl Settings {
             tick: kernel.tick,
             stream: 0,
             filter,
+            pid_namespace: kernel.pid_namespace,
             mode: 0,
             by: None,
             sizes: Sizes::LEAST,
@@ -152,6 +156,7 @@ pub fn load(plan: &Plan, btf: &Btf, settings: &Settings) -> Result<Loaded> {
     let lines = sizing::lines(settings.sizes.time_waits, names);
     let offsets = Global(settings.offsets);
     let callers = settings.callers.map(Global);
+    let pids = settings.pid_namespace.unwrap_or_default();
     let config = Global(Config {
         tick_ns: settings.tick.ns,
         tw_timer_handler: settings.tw_timer_handler,
@@ -163,6 +168,8 @@ pub fn load(plan: &Plan, btf: &Btf, settings: &Settings) -> Result<Loaded> {
         by: settings.by.map_or(0, |by| by as u32),
         time_wait_lines: lines,
         spare: 0,
+        pid_namespace_dev: pids.dev,
+        pid_namespace_inode: pids.inode,
     });
     let log_level = match settings.log {
         Log::Reason => VerifierLogLevel::DISABLE,

@@ -5,6 +5,7 @@ pub mod callers;
 pub mod capability;
 pub mod cells;
 pub mod cgroup;
+pub mod cgroup_use;
 pub mod cgroups_seen;
 pub mod clock;
 #[cfg(feature = "debug-log")]
@@ -24,6 +25,7 @@ pub mod mounts;
 pub mod names;
 pub mod netns;
 pub mod offsets;
+pub mod pid_namespace;
 pub mod plan;
 pub mod prepare;
 pub mod program;

@@ -19,6 +19,7 @@ use super::{
     facts::{BtfFacts, FTRACE_DIRECT, FUNCTIONS, Facts, System, Told, Untold, VMLINUX_BTF, read_btf},
     kallsyms::{self, KallsymsError, Symbols},
     netns,
+    pid_namespace::PidNamespace,
     plan::{self, Attach, Backend, Plan, Wants},
     program::{Extent, Refused},
     tick::Tick,
@@ -55,6 +56,8 @@ pub struct Resolved {
     pub tw_timer_handler: u64,
     pub tick: Tick,
     pub counted_at: CountedAt,
+    /// The pid namespace whose numbers are wanted, if that is not the initial one.
+    pub pid_namespace: Option<PidNamespace>,
 }
 
 /// Refuses a `--btf FILE` that holds no types, by name and before anything else is looked at.
@@ -144,6 +147,7 @@ impl Prepared {
             tw_timer_handler: self.tw_timer_handler.unwrap_or(0),
             tick: *tick,
             counted_at: if facts.tw_kill { CountedAt::Firing } else { CountedAt::Arming },
+            pid_namespace: PidNamespace::shown(),
         })
     }
 }

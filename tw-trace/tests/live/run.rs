@@ -43,7 +43,13 @@ impl Tracer {
     /// Any command that attaches and prints JSON lines, the header first.
     pub(crate) fn command(args: &[&str]) -> Self {
         let mut command = Command::new(tw_trace());
-        command.args(args).stdin(Stdio::null());
+        command.args(args);
+        Self::spawn(command)
+    }
+
+    /// The same, of a command that comes to run tw-trace.
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        command.stdin(Stdio::null());
         let mut child =
             command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("running tw-trace");
         let stdout = BufReader::new(child.stdout.take().expect("its standard output"));

@@ -36,8 +36,22 @@ impl Traffic {
         Some(traffic)
     }
 
+    /// The scenario by a process that is the first of a pid namespace, which ends with it.
+    pub(crate) fn in_pid_namespace(name: &str, count: u32) -> Self {
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--pid", "--fork", "--kill-child", "--mount-proc"]).arg(xtask());
+        let mut traffic = Self::spawn(unshare, &["scenario", "--count", &count.to_string(), name]);
+        traffic.netns = traffic.line()["netns"].as_u64().expect("the namespace's inode");
+        traffic
+    }
+
     fn start(args: &[&str]) -> Self {
-        let mut child = Command::new(xtask())
+        Self::spawn(Command::new(xtask()), args)
+    }
+
+    /// `command` comes to run xtask.
+    fn spawn(mut command: Command, args: &[&str]) -> Self {
+        let mut child = command
             .arg("traffic")
             .args(args)
             .args(["--new-netns", "--wait-for-stdin", "--hold", "600"])
