@@ -21,7 +21,7 @@ use tw_trace_common::{
 use super::{load::Loaded, netns};
 use crate::collector::Gone;
 
-/// Of 1,024 in the kernel side's map: with more, they are taken over.
+/// Of 1,024 or more in the kernel side's map: with more, they are taken over.
 const MANY_ENTRIES: usize = 128;
 /// With fewer namespaces in the table it is not worth looking which are gone.
 const MANY_NAMESPACES: usize = 512;

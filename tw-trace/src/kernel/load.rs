@@ -191,6 +191,7 @@ pub fn load(plan: &Plan, btf: &Btf, settings: &Settings) -> Result<Loaded> {
         .map_max_entries("NAMES", if names == Names::Kept { lines } else { 1 })
         .map_max_entries("CGROUPS_SEEN", if names == Names::Kept { cgroups_seen::ROOM } else { 1 })
         .map_max_entries("NEIGHBOURHOODS", lines / NEIGHBOURS)
+        .map_max_entries("LEDGERS", sizing::ledgers(cpus()?))
         .map_max_entries("SOCKETS", settings.sizes.sockets)
         .map_max_entries("CLOSERS", if keyless { settings.sizes.sockets } else { 1 })
         .map_max_entries("WHEEL_SLOTS", settings.sizes.wheel_slots)
@@ -258,9 +259,12 @@ fn load_programs(ebpf: &mut Ebpf, rows: &[&'static Program], btf: &Btf, tick: Ti
     })
 }
 
+fn cpus() -> Result<usize> {
+    nr_cpus().map_err(|(file, error)| anyhow::Error::new(error).context(file))
+}
+
 fn ring_sizes(sizes: Sizes) -> Result<sizing::Rings> {
-    let cpus = nr_cpus().map_err(|(file, error)| anyhow::Error::new(error).context(file))?;
-    Ok(sizing::rings(sizes.ring, cpus, page_size()?))
+    Ok(sizing::rings(sizes.ring, cpus()?, page_size()?))
 }
 
 /// The kernel side copies the beginning of a `sock_common` at once and picks its fields from the copy.

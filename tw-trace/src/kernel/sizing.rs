@@ -2,7 +2,7 @@
 
 use tw_trace_common::{
     config::RINGS,
-    followed::{Line, NEIGHBOURS, Neighbours},
+    followed::{Ledger, Line, NEIGHBOURS, Neighbours},
 };
 
 use super::memory::Memory;
@@ -70,6 +70,13 @@ pub fn lines(time_waits: u32, names: Names) -> u32 {
     u32::try_from(wanted.next_multiple_of(NEIGHBOURS.into())).unwrap_or(most)
 }
 
+/// Ledgers of namespaces between two looks at them: each has a copy for each CPU.
+pub fn ledgers(cpus: usize) -> u32 {
+    const ALL_BYTES: usize = 4 << 20;
+    let entries = ALL_BYTES / size_of::<Ledger>() / cpus.max(1);
+    u32::try_from(entries.clamp(1 << 10, 1 << 12)).unwrap_or(1 << 10)
+}
+
 /// The ring buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rings {
@@ -125,6 +132,11 @@ mod tests {
         assert_eq!(kept, [64, 64, 192, 115_328]);
         assert_eq!(lines(65_536, Names::Unwanted), 142_848);
         assert_eq!(lines(u32::MAX, Names::Kept), u32::MAX - 63);
+    }
+
+    #[test]
+    fn ledgers_take_no_more_on_large_machines() {
+        assert_eq!([1, 2, 8, 16, 256].map(ledgers), [4096, 4096, 4096, 2048, 1024]);
     }
 
     #[test]
