@@ -33,7 +33,9 @@ fn namespaces_that_come_and_go_stay_in_the_sums() {
         let summary = &run.summary;
         let entered = ns(&summary["sockets"]["entered"]);
         assert!(entered >= NAMESPACES, "{summary}");
-        assert_eq!(summary["records"]["tw_enter"]["made"], entered, "{summary}");
+        // One more for each change from FIN_WAIT2 to TIME_WAIT.
+        let made = ns(&summary["records"]["tw_enter"]["made"]);
+        assert!((entered..=entered + ns(&summary["rearms"])).contains(&made), "{summary}");
         assert_eq!(summary["balanced"], true, "{summary}");
         assert!(summary["notes"]["netns_map_full"].is_null(), "{summary}");
         assert!(summary.to_string().len() < LONGEST_SUMMARY, "{summary}");

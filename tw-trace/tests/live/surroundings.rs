@@ -17,6 +17,8 @@ use nix::unistd::{Pid, mkfifo, pipe};
 
 use crate::harness::{ended, live, tw_trace};
 
+/// Of the traffic of others: nobody reads it here, and a full pipe is another matter. No connection has this port.
+const NOTHING: [&str; 2] = ["--port", "1"];
 /// Longer than any start that nothing holds up, also on a busy machine.
 const START: Duration = Duration::from_secs(20);
 
@@ -24,7 +26,7 @@ const START: Duration = Duration::from_secs(20);
 fn a_fifo_among_the_names_of_namespaces_holds_nothing_up() {
     live("a_fifo_among_the_names_of_namespaces_holds_nothing_up", || {
         let mut command = Command::new(tw_trace());
-        command.args(["trace", "--json", "--duration", "1s"]);
+        command.args(["trace", "--json", "--duration", "1s"]).args(NOTHING);
         // SAFETY: between fork and exec, system calls that allocate little and take no lock of this process's threads.
         unsafe { command.pre_exec(|| Ok(names_that_wait()?)) };
         let output = ended(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("tw-trace"));
@@ -50,7 +52,11 @@ fn a_reader_that_does_not_read_errors_holds_nothing_up() {
         fill(&writer);
         let mut command = Command::new(tw_trace());
         // -v has a dozen lines to write before the first event.
-        command.args(["-v", "trace", "--json"]).stderr(Stdio::from(writer)).stdout(Stdio::piped());
+        command
+            .args(["-v", "trace", "--json"])
+            .args(NOTHING)
+            .stderr(Stdio::from(writer))
+            .stdout(Stdio::piped());
         let mut child = command.spawn().expect("tw-trace");
         await_header(&mut child);
         stops(child, Signal::SIGTERM);
@@ -99,7 +105,7 @@ fn a_stop_is_heard_from_the_first_moment() {
 fn a_signal_that_comes_twice_at_once_ends_in_order() {
     live("a_signal_that_comes_twice_at_once_ends_in_order", || {
         let mut command = Command::new(tw_trace());
-        command.args(["trace", "--json"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(["trace", "--json"]).args(NOTHING).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("tw-trace");
         await_header(&mut child);
         for _ in 0..3 {
@@ -169,7 +175,7 @@ impl Group {
     fn spawn(&self, arguments: &[&str]) -> Child {
         let procs = self.0.join("cgroup.procs");
         let mut command = Command::new(tw_trace());
-        command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(arguments).args(NOTHING).stdout(Stdio::piped()).stderr(Stdio::piped());
         // SAFETY: between fork and exec, one file is opened and written.
         unsafe { command.pre_exec(move || fs::write(&procs, std::process::id().to_string())) };
         command.spawn().expect("tw-trace")
