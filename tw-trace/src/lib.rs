@@ -36,3 +36,6 @@ pub mod wheel;
 #[cfg(test)]
 #[path = "../tests/common/records.rs"]
 mod made_up;
+#[cfg(test)]
+#[path = "../tests/common/skip.rs"]
+mod skip;

@@ -217,6 +217,7 @@ fn walk(point: &Path, mut show: impl FnMut(u64, String)) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::skip::skip;
 
     #[test]
     fn paths_are_as_in_proc_pid_cgroup() {
@@ -239,7 +240,10 @@ mod tests {
     #[test]
     fn the_root_and_unknown_ids_of_this_host() {
         let mut paths = CgroupPaths::new();
-        let Ok(root) = paths.id("/") else { return };
+        let root = match paths.id("/") {
+            Ok(root) => root,
+            Err(why) => return skip("the_root_and_unknown_ids_of_this_host", format!("{why:#}")),
+        };
         assert_eq!(paths.path(root), Some("/"));
         assert_eq!(paths.path(u64::MAX / 3), None);
         assert_eq!(paths.path(0), None);
@@ -248,12 +252,15 @@ mod tests {
     /// As root: a cgroup is found by its id through handle and walk alike, and unknown once removed.
     #[test]
     fn a_cgroup_is_found_until_it_is_gone() {
+        const TEST: &str = "a_cgroup_is_found_until_it_is_gone";
         let mut paths = CgroupPaths::new();
-        let Some(point) = paths.mount.as_ref().map(|mount| mount.point.clone()) else { return };
+        let Some(point) = paths.mount.as_ref().map(|mount| mount.point.clone()) else {
+            return skip(TEST, "no cgroup v2 is mounted");
+        };
         let name = format!("tw-trace-test-{}", std::process::id());
         let dir = point.join(&name);
-        if fs::create_dir(&dir).is_err() {
-            return;
+        if let Err(why) = fs::create_dir(&dir) {
+            return skip(TEST, format!("no cgroup can be made: {why}"));
         }
         let id = paths.id(&name).unwrap();
         let by_handle = paths.path(id).map(str::to_owned);

@@ -10,6 +10,8 @@ use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard
 use std::thread::sleep;
 use std::time::Duration;
 
+use crate::skip::skip;
+
 /// Full-rate traffic makes timers late; tests that measure durations do not run beside it.
 static QUIET: RwLock<()> = RwLock::new(());
 
@@ -59,7 +61,7 @@ enum Evidence {
 
 fn repeated(test: &str, evidence: Evidence, body: impl Fn()) {
     if let Some(reason) = missing() {
-        eprintln!("tw-trace-skip: {test}: {reason}");
+        skip(test, reason);
         return;
     }
     for attempt in 1.. {

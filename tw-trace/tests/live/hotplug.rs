@@ -12,6 +12,7 @@ use xtask::netns::in_new_netns;
 
 use crate::harness::{live, loud};
 use crate::run::{Run, Tracer};
+use crate::skip::skip;
 
 const COUNT: u64 = 200;
 const CPU: usize = 1;
@@ -40,11 +41,11 @@ fn timers_of_a_cpu_that_goes_offline_go_on() {
     live(NAME, || {
         let _loud = loud();
         if !Path::new("/sys/devices/system/cpu/cpu1/online").exists() {
-            return eprintln!("tw-trace-skip: {NAME}: there is no CPU 1 that can be taken offline");
+            return skip(NAME, "there is no CPU 1 that can be taken offline");
         }
         let Some([trace, wheel]) = in_new_netns("hotplug", |inode| Ok(moved(inode))).expect("a namespace")
         else {
-            return eprintln!("tw-trace-skip: {NAME}: CPU 1 could not be taken offline");
+            return skip(NAME, "CPU 1 could not be taken offline");
         };
         assert_eq!(trace.summary["sockets"]["entered"], COUNT, "{}", trace.summary);
         assert_eq!(trace.summary["sockets"]["live"], COUNT, "{}", trace.summary);

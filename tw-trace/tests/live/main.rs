@@ -25,6 +25,8 @@ mod scale;
 #[path = "../common/schema.rs"]
 mod schema;
 mod seeded;
+#[path = "../common/skip.rs"]
+mod skip;
 mod substates;
 mod suite;
 mod surroundings;

@@ -11,6 +11,7 @@ use xtask::netns::in_new_netns;
 
 use crate::harness::{live, quiet};
 use crate::run::{Run, Tracer};
+use crate::skip::skip;
 
 const IPPROTO_MPTCP: libc::c_int = 262;
 
@@ -66,7 +67,7 @@ fn an_mptcp_connection_is_closed_by_its_process() {
     const NAME: &str = "an_mptcp_connection_is_closed_by_its_process";
     live(NAME, || {
         if fs::read_to_string("/proc/sys/net/mptcp/enabled").map_or(true, |is| is.trim() != "1") {
-            return eprintln!("tw-trace-skip: {NAME}: this kernel has no MPTCP, or it is off");
+            return skip(NAME, "this kernel has no MPTCP, or it is off");
         }
         let run = traced(&[], || (0..4).for_each(|_| close_one_of_mptcp()));
         let enters = run.of("tw_enter");

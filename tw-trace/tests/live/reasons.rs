@@ -8,6 +8,7 @@ use xtask::traffic::scenario::{Scenario, find};
 
 use crate::harness::{live_with_timers, quiet};
 use crate::run::{Run, SHORT, Tracer, has_port};
+use crate::skip::skip;
 use crate::traffic::Traffic;
 
 const COUNT: u32 = 5;
@@ -83,7 +84,7 @@ fn connections_without_room_for_time_wait_are_counted() {
 fn ss_kill_is_told_as_killed() {
     live_with_timers("ss_kill_is_told_as_killed", || {
         if Command::new("ss").arg("-V").output().is_err() {
-            eprintln!("tw-trace-skip: ss_kill_is_told_as_killed: no ss (package iproute2)");
+            skip("ss_kill_is_told_as_killed", "no ss (package iproute2)");
             return;
         }
         let _quiet = quiet();

@@ -16,6 +16,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo, pipe};
 
 use crate::harness::{ended, live, tw_trace};
+use crate::skip::skip;
 
 /// Of the traffic of others: nobody reads it here, and a full pipe is another matter. No connection has this port.
 const NOTHING: [&str; 2] = ["--port", "1"];
@@ -198,7 +199,7 @@ fn dropped_packets_do_not_hold_up_the_start() {
     const NAME: &str = "dropped_packets_do_not_hold_up_the_start";
     live(NAME, || {
         let Some(group) = Group::of("", "deny") else {
-            return eprintln!("tw-trace-skip: {NAME}: no cgroup v2 can be made here");
+            return skip(NAME, "no cgroup v2 can be made here");
         };
         let _dropping = drop_all_packets(&group);
         let began = Instant::now();
@@ -256,7 +257,7 @@ fn a_limit_on_threads_is_no_panic() {
         for most in ["1", "2", "3"] {
             let Some(group) = Group::limited("pids", [("pids.max", most), ("pids.max", most)], "threads")
             else {
-                return eprintln!("tw-trace-skip: {NAME}: no cgroup can limit threads here");
+                return skip(NAME, "no cgroup can limit threads here");
             };
             let output = ended(group.spawn(&["trace", "--json", "--duration", "1s"]));
             let said = String::from_utf8_lossy(&output.stderr);
@@ -278,7 +279,7 @@ fn a_memory_limit_is_kept() {
         let limit = (64 << 20).to_string();
         let files = [("memory.limit_in_bytes", &*limit), ("memory.max", &*limit)];
         let Some(group) = Group::limited("memory", files, "memory") else {
-            return eprintln!("tw-trace-skip: {NAME}: no cgroup can limit memory here");
+            return skip(NAME, "no cgroup can limit memory here");
         };
         for view in ["trace", "hist", "wheel"] {
             let output = ended(group.spawn(&[view, "--json", "--duration", "1s"]));
