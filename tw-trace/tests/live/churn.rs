@@ -1,8 +1,7 @@
 //! What a local user can make without end fills no table for good: network namespaces that come and go.
 
 use std::io::Read as _;
-use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::AsRawFd as _;
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
@@ -45,24 +44,11 @@ fn namespaces_that_come_and_go_stay_in_the_sums() {
 /// In a new namespace, which ends with this thread.
 fn close_a_connection() {
     unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace of its own");
-    raise_loopback();
+    xtask::netns::set_up("lo").expect("its loopback up");
     let listener = TcpListener::bind("127.0.0.1:0").expect("listening");
     let mut client = TcpStream::connect(listener.local_addr().expect("its address")).expect("connecting");
     let (server, _) = listener.accept().expect("accepting");
     client.shutdown(Shutdown::Write).expect("closing");
     drop(server);
     assert_eq!(client.read(&mut [0]).expect("reading to the end"), 0);
-}
-
-fn raise_loopback() {
-    let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
-    // SAFETY: an all-zero ifreq is one.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
-        *to = *from as libc::c_char;
-    }
-    request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
-    // SAFETY: SIOCSIFFLAGS reads an ifreq.
-    let failed = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) };
-    assert_eq!(failed, 0, "{}", std::io::Error::last_os_error());
 }

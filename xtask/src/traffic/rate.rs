@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::counters::{Counters, living};
 use super::rate_socket::{Listener, Stream};
-use super::tcp::{CLIENT_COMM, SERVER_COMM, act_as};
+use super::tcp::{CLIENT_COMM, act_as};
 
 /// The first pair's port; the next pair has the next one.
 pub const FIRST_PORT: u16 = 9001;
@@ -73,6 +73,8 @@ impl Report {
 
 /// Runs the load in the calling thread's network namespace.
 pub fn run(load: &Load) -> Result<Report> {
+    // Once, before there are threads: the name is the whole process's.
+    act_as(CLIENT_COMM)?;
     let before = Counters::read()?;
     let cpu_before = cpu_time()?;
     let start = Instant::now();
@@ -155,7 +157,6 @@ fn dial(pair: &Pair, work: &Work) -> Result<()> {
 }
 
 fn dial_all(pair: &Pair, work: &Work) -> Result<()> {
-    act_as(CLIENT_COMM)?;
     stay_on(pair.cpu)?;
     let mut open: Vec<Stream> = Vec::with_capacity(work.batch as usize);
     work.ready.wait();
@@ -177,7 +178,6 @@ fn dial_all(pair: &Pair, work: &Work) -> Result<()> {
 }
 
 fn serve(pair: &Pair, work: &Work) -> Result<()> {
-    act_as(SERVER_COMM)?;
     stay_on(pair.cpu)?;
     let mut open: Vec<Stream> = Vec::with_capacity(work.batch as usize);
     work.ready.wait();
