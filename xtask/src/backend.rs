@@ -20,6 +20,11 @@ impl Backend {
         }
     }
 
+    /// The backend of this name.
+    pub fn find(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|backend| backend.name() == name)
+    }
+
     /// One letter for the head of a narrow column.
     pub fn letter(self) -> char {
         match self {

@@ -1,6 +1,7 @@
 //! The parts of `cargo xtask` that tests use too.
 
 pub mod backend;
+pub mod checks;
 pub mod demo;
 pub mod distributions;
 pub mod fdinfo;

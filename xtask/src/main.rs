@@ -14,6 +14,7 @@ mod vm;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use xtask::checks;
 use xtask::suite;
 use xtask::suite::player;
 use xtask::traffic::cli as traffic;
@@ -56,6 +57,9 @@ enum Task {
     /// Run all scenarios under one tw-trace and judge what it tells
     #[command(hide = true)]
     Suite(suite::SuiteArgs),
+    /// Run what needs two CPUs, real time or namespaces, under all backends, and judge what tw-trace tells
+    #[command(hide = true)]
+    Checks(checks::ChecksArgs),
     /// Play one scenario, as the suite asks for it
     #[command(hide = true)]
     Play(player::PlayArgs),
@@ -81,6 +85,7 @@ fn main() -> ExitCode {
         Task::Oracle(args) => oracle::run(&args),
         Task::VmGuest(args) => vm::run_guest(&args).map(done),
         Task::Suite(args) => suite::run(&args),
+        Task::Checks(args) => checks::run(&args),
         Task::Play(args) => player::run(&args).map(done),
         Task::KernelData(args) => kernel_data::run(&args).map(done),
         Task::Traffic(args) => traffic::run(&args).map(done),

@@ -16,7 +16,7 @@ mod perform;
 pub mod player;
 mod players;
 mod report;
-mod tracer;
+pub(crate) mod tracer;
 mod truth;
 mod wheel;
 mod wheel_view;

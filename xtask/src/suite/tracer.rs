@@ -20,17 +20,19 @@ use crate::backend::Backend;
 const START: Duration = Duration::from_secs(120);
 const END: Duration = Duration::from_secs(120);
 
-pub(super) struct Tracer {
+pub(crate) struct Tracer {
     child: Child,
     lines: Receiver<String>,
+    /// Those that were already looked at.
+    taken: Vec<String>,
     header: Value,
 }
 
 /// Everything that it printed.
-pub(super) struct Trace {
-    pub(super) header: Value,
+pub(crate) struct Trace {
+    pub(crate) header: Value,
     lines: Vec<String>,
-    pub(super) summary: Value,
+    pub(crate) summary: Value,
 }
 
 impl Tracer {
@@ -54,15 +56,20 @@ impl Tracer {
         Self::start(program, given, |_| true)
     }
 
-    /// Everything is attached when its first line, the header, has come; this returns then.
     fn start(program: &Path, args: &[&str], keep: fn(&str) -> bool) -> Result<Self> {
         let mut command = Command::new(program);
         command.args(args);
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("starting {}", program.display()))?;
+        Self::attached(Self::spawn(command)?, keep)
+    }
+
+    /// Starts it; [`Tracer::attached`] has to follow.
+    pub(crate) fn spawn(mut command: Command) -> Result<Child> {
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        command.spawn().with_context(|| format!("starting {}", command.get_program().display()))
+    }
+
+    /// Everything is attached when its first line, the header, has come; this returns then.
+    pub(crate) fn attached(mut child: Child, keep: fn(&str) -> bool) -> Result<Self> {
         let stdout = BufReader::new(child.stdout.take().context("its standard output")?);
         let (tell, lines) = channel();
         thread::spawn(move || {
@@ -74,14 +81,20 @@ impl Tracer {
             bail!("tw-trace told no header; it ended with {}", child.wait()?);
         };
         let header: Value = serde_json::from_str(&first).with_context(|| format!("not JSON: {first}"))?;
-        Ok(Self { child, lines, header })
+        Ok(Self { child, lines, taken: Vec::new(), header })
+    }
+
+    /// How many lines it has told after the header, of those that are kept.
+    pub(crate) fn told_by_now(&mut self) -> usize {
+        self.taken.extend(self.lines.try_iter());
+        self.taken.len()
     }
 
     /// SIGINT, and all that it has told by its end.
-    pub(super) fn stop(mut self) -> Result<Trace> {
+    pub(crate) fn stop(mut self) -> Result<Trace> {
         kill(Pid::from_raw(i32::try_from(self.child.id())?), Signal::SIGINT).context("stopping tw-trace")?;
         let deadline = Instant::now() + END;
-        let mut lines = Vec::new();
+        let mut lines = std::mem::take(&mut self.taken);
         while let Ok(line) = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             lines.push(line);
         }
@@ -123,7 +136,7 @@ impl Drop for Tracer {
 
 impl Trace {
     /// Between header and summary.
-    pub(super) fn events(&self) -> Result<Vec<Value>> {
+    pub(crate) fn events(&self) -> Result<Vec<Value>> {
         let parse = |line: &String| serde_json::from_str(line).with_context(|| format!("not JSON: {line}"));
         self.lines.iter().map(parse).collect()
     }

@@ -31,6 +31,6 @@ pub mod scene;
 mod seeds;
 mod settings;
 pub mod sock_diag;
-mod tcp;
+pub(crate) mod tcp;
 
 pub use tcp::{CLIENT_COMM, SERVER_COMM};

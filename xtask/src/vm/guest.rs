@@ -101,6 +101,9 @@ fn serve(port: &mut File) -> Result<()> {
     if let Some(arguments) = request[port::BENCH].as_array() {
         return bench(arguments, port);
     }
+    if let Some(names) = request[port::CHECKS].as_array() {
+        return checks(names, port);
+    }
     if request["extract"] == true {
         send_file("/sys/kernel/btf/vmlinux", port::BTF)?;
         send_file("/proc/kallsyms", port::KALLSYMS)?;
@@ -142,6 +145,17 @@ fn bench(arguments: &[Value], port: &File) -> Result<()> {
     environment(&mut bench);
     bench.stdin(Stdio::null()).stdout(port.try_clone()?);
     await_child(&mut bench)
+}
+
+fn checks(names: &[Value], port: &File) -> Result<()> {
+    let mut checks = Command::new(INIT);
+    checks.args(["checks", "--tw-trace", TW_TRACE]);
+    for name in names {
+        checks.args(["--only", name.as_str().context("a check's name")?]);
+    }
+    environment(&mut checks);
+    checks.stdin(Stdio::null()).stdout(port.try_clone()?);
+    await_child(&mut checks)
 }
 
 fn suite(request: &Value, port: &File) -> Result<()> {

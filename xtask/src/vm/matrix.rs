@@ -1,5 +1,5 @@
-//! The guests that `cargo xtask test` boots: each kernel line under each backend, on x86-64. What emulates another
-//! architecture is for `cargo xtask vm --all`.
+//! The guests that `cargo xtask test` boots: each kernel line under each backend, and once more for the checks, on
+//! x86-64. What emulates another architecture is for `cargo xtask vm --all`.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,8 +10,9 @@ use super::arch::Arch;
 use super::cache::Folder;
 use super::kernels::{self, Freshness};
 use super::port::Outcome;
-use super::run::{self, Guest, Orders, Report};
-use super::{VmArgs, table};
+use super::qemu::Boot;
+use super::run::{self, Orders, Report};
+use super::{VmArgs, checks, table};
 use crate::setup;
 
 /// Of one guest.
@@ -32,19 +33,31 @@ pub(crate) struct Matrix {
 pub(crate) fn run() -> Result<Matrix> {
     setup::for_vm(Arch::X86_64.qemu())?;
     let folder = Folder::temporary()?;
-    let guests = guests(&folder.path)?;
+    let boots = boots(&folder.path)?;
+    let scenarios = VmArgs::default().guests(boots.clone())?;
     let orders = Orders { only: &[], limit: LIMIT, at_a_time: run::cpus() };
-    Ok(Matrix::of(&run::all(&guests, &orders)))
+    let mut matrix = Matrix::of(&run::all(&scenarios, &orders));
+    let orders = Orders { at_a_time: checks::at_a_time(), ..orders };
+    matrix.add(Matrix::of(&run::all(&checks::guests(boots), &orders)));
+    Ok(matrix)
 }
 
-fn guests(folder: &Path) -> Result<Vec<Guest>> {
+fn boots(folder: &Path) -> Result<Vec<(String, Boot)>> {
     let kernels = kernels::LINES.iter().map(|line| kernels::ensure(line, Arch::X86_64, Freshness::Cached));
     let kernels = kernels.collect::<Result<Vec<_>>>()?;
-    let args = VmArgs::default();
-    args.guests(args.boots(&kernels, folder)?)
+    VmArgs::default().boots(&kernels, folder)
 }
 
 impl Matrix {
+    fn add(&mut self, other: Self) {
+        let Self { passed, failures, skips, repeats, table } = other;
+        self.passed += passed;
+        self.failures.extend(failures);
+        self.skips.extend(skips);
+        self.repeats.extend(repeats);
+        self.table = format!("{}\n{table}", self.table);
+    }
+
     fn of(reports: &[Report]) -> Self {
         let mut matrix = Self {
             passed: 0,

@@ -3,6 +3,7 @@
 mod apt;
 mod arch;
 mod cache;
+mod checks;
 mod cpio;
 mod docs;
 mod guest;
@@ -34,7 +35,7 @@ use initramfs::Programs;
 use kernels::{Freshness, Kernel, Line};
 use port::Oracle;
 use qemu::{Boot, Clock};
-use run::{Guest, Orders, Report};
+use run::{Guest, Orders, Report, Work};
 
 pub(crate) use guest::{GuestArgs, run as run_guest};
 pub(crate) use matrix::{Matrix, run as matrix};
@@ -64,7 +65,10 @@ pub(crate) struct VmArgs {
     /// Two CPUs in real time, instead of one whose clock jumps over idle time
     #[arg(long)]
     smp: bool,
-    /// Run only this scenario
+    /// Run the checks instead of the scenarios: two CPUs in real time, all backends in one guest
+    #[arg(long, conflicts_with_all = ["backend", "extract", "write_docs", "shell"])]
+    checks: bool,
+    /// Run only this scenario, or with --checks this check
     #[arg(long, value_name = "SCENARIO")]
     only: Vec<String>,
     /// Guests at a time [default: one for each CPU]
@@ -107,7 +111,8 @@ pub(crate) fn run(args: &VmArgs) -> Result<ExitCode> {
         return boot.shell().map(|()| ExitCode::SUCCESS);
     }
     let guests = args.guests(boots)?;
-    let at_a_time = args.jobs.map_or_else(run::cpus, usize::from);
+    let usual = if args.checks { checks::at_a_time() } else { run::cpus() };
+    let at_a_time = args.jobs.map_or(usual, usize::from);
     let orders = Orders { only: &args.only, limit: Duration::from_secs(60 * args.limit), at_a_time };
     let reports = run::all(&guests, &orders);
     let code = args.conclude(&reports, start)?;
@@ -178,6 +183,9 @@ impl VmArgs {
 
     /// One guest for each kernel and backend: what one of them breaks does not harm the next.
     fn guests(&self, boots: Vec<(String, Boot)>) -> Result<Vec<Guest>> {
+        if self.checks {
+            return Ok(checks::guests(boots));
+        }
         let mut backends = if self.backend.is_empty() { Backend::ALL.to_vec() } else { self.backend.clone() };
         backends.sort();
         backends.dedup();
@@ -202,7 +210,7 @@ impl VmArgs {
             for &backend in &backends {
                 let mut own = boot.clone();
                 own.console.as_mut_os_string().push(format!("-{}", backend.name()));
-                guests.push(Guest { line: line.clone(), backend, oracle, boot: own });
+                guests.push(Guest { line: line.clone(), backend, oracle, work: Work::Scenarios, boot: own });
                 // Once for each kernel is enough.
                 boot.extract = None;
                 oracle = Oracle::Elsewhere;

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
+use xtask::backend::Backend;
 
 use crate::oracle::SCENARIO;
 
@@ -13,6 +14,8 @@ pub(super) const KALLSYMS: &str = "kallsyms";
 
 /// In a request: the arguments of `bench-guest`, which is then run instead of the scenarios.
 pub(super) const BENCH: &str = "bench";
+/// In a request: the names of checks (all, if none), which are then run instead of the scenarios.
+pub(super) const CHECKS: &str = "checks";
 
 /// What a scenario came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,6 +44,8 @@ impl Outcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Verdict {
     pub(super) scenario: String,
+    /// Where it is not that of the whole guest.
+    pub(super) backend: Option<Backend>,
     pub(super) outcome: Outcome,
     pub(super) why: Option<String>,
 }
@@ -98,6 +103,11 @@ pub(super) fn request(
     })
 }
 
+/// What a guest is asked for that is to run checks.
+pub(super) fn request_checks(only: &[String]) -> Value {
+    json!({ CHECKS: only })
+}
+
 pub(super) fn parse(line: &str) -> Heard {
     let Ok(line) = serde_json::from_str::<Value>(line) else {
         return Heard::Failed(format!("the guest said something that is not JSON: {line}"));
@@ -112,7 +122,10 @@ pub(super) fn parse(line: &str) -> Heard {
         return Heard::Done;
     }
     match (text("scenario"), line["scenarios"].as_u64()) {
-        (Some(scenario), _) => Heard::Verdict(verdict(scenario, text("outcome"), text("why"))),
+        (Some(scenario), _) => {
+            let backend = text("backend").and_then(|name| Backend::find(&name));
+            Heard::Verdict(Verdict { backend, ..verdict(scenario, text("outcome"), text("why")) })
+        }
         (None, Some(total)) => Heard::Total(total),
         (None, None) => Heard::Other,
     }
@@ -121,10 +134,10 @@ pub(super) fn parse(line: &str) -> Heard {
 fn verdict(scenario: String, outcome: Option<String>, why: Option<String>) -> Verdict {
     let outcome = outcome.unwrap_or_default();
     match Outcome::ALL.into_iter().find(|known| known.name() == outcome) {
-        Some(outcome) => Verdict { scenario, outcome, why },
+        Some(outcome) => Verdict { scenario, backend: None, outcome, why },
         None => {
             let why = Some(format!("the suite said {outcome:?}, which is no outcome"));
-            Verdict { scenario, outcome: Outcome::Fail, why }
+            Verdict { scenario, backend: None, outcome: Outcome::Fail, why }
         }
     }
 }
@@ -136,8 +149,10 @@ mod tests {
     #[test]
     fn lines_of_the_suite() {
         let passed = r#"{"scenario":"a","outcome":"pass","why":null,"extra":1}"#;
-        let verdict = Verdict { scenario: "a".to_owned(), outcome: Outcome::Pass, why: None };
-        assert_eq!(parse(passed), Heard::Verdict(verdict));
+        let verdict = Verdict { scenario: "a".to_owned(), backend: None, outcome: Outcome::Pass, why: None };
+        assert_eq!(parse(passed), Heard::Verdict(verdict.clone()));
+        let of_check = r#"{"scenario":"a","backend":"kprobe","outcome":"pass","why":null}"#;
+        assert_eq!(parse(of_check), Heard::Verdict(Verdict { backend: Some(Backend::Kprobe), ..verdict }));
         assert_eq!(parse(r#"{"done":true,"scenarios":3}"#), Heard::Done);
         assert_eq!(parse(r#"{"scenarios":3}"#), Heard::Total(3));
         assert_eq!(parse(r#"{"note":"x"}"#), Heard::Other);

@@ -4,7 +4,7 @@ use std::io::{IsTerminal as _, Write as _, stderr};
 use std::time::{Duration, Instant};
 
 use super::port::{Heard, Outcome};
-use super::run::{self, Event, Guest, Report};
+use super::run::{Event, Guest, Report};
 
 pub(super) struct Progress {
     guests: Vec<State>,
@@ -38,8 +38,7 @@ impl Progress {
     pub(super) fn new(guests: &[Guest]) -> Self {
         let terminal = stderr().is_terminal();
         let every = if terminal { Duration::from_millis(500) } else { Duration::from_secs(20) };
-        let guests =
-            guests.iter().map(|guest| State::new(run::name(&guest.line, guest.boot.arch, guest.backend)));
+        let guests = guests.iter().map(|guest| State::new(guest.name()));
         Self { guests: guests.collect(), terminal, every, next: Instant::now() + every, drawn: 0 }
     }
 

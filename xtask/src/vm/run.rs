@@ -7,21 +7,32 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use serde_json::Value;
 
 use super::arch::Arch;
+use super::checks;
 use super::port::{self, Durations, Heard, Oracle, Outcome, Verdict};
 use super::progress::Progress;
 use super::qemu::{self, Boot, Clock, End};
 use xtask::backend::Backend;
 use xtask::suite::nested;
 
-/// A guest to be run: one kernel, one backend, all scenarios.
+/// A guest to be run: one kernel, and all scenarios under one backend, or all checks under each.
 #[derive(Debug)]
 pub(super) struct Guest {
     pub(super) line: String,
+    /// Of the scenarios.
     pub(super) backend: Backend,
     pub(super) oracle: Oracle,
+    pub(super) work: Work,
     pub(super) boot: Boot,
+}
+
+/// What a guest is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    Scenarios,
+    Checks,
 }
 
 /// What all guests of a run have in common.
@@ -83,7 +94,7 @@ pub(super) enum Event {
     Ended(Box<Report>),
 }
 
-/// Runs all guests and returns their reports in the order of the guests.
+/// Runs all guests and returns their reports in the order of the guests, of checks one for each backend.
 pub(super) fn all(guests: &[Guest], orders: &Orders<'_>) -> Vec<Report> {
     let mut progress = Progress::new(guests);
     let mut reports: Vec<Option<Report>> = guests.iter().map(|_| None).collect();
@@ -110,7 +121,11 @@ pub(super) fn all(guests: &[Guest], orders: &Orders<'_>) -> Vec<Report> {
         }
     });
     progress.close();
-    reports.into_iter().flatten().collect()
+    let each = |(guest, report): (&Guest, Report)| match guest.work {
+        Work::Scenarios => vec![report],
+        Work::Checks => checks::by_backend(&report),
+    };
+    guests.iter().zip(reports).filter_map(|(guest, report)| Some((guest, report?))).flat_map(each).collect()
 }
 
 type Queue<'a> = Mutex<std::iter::Enumerate<std::slice::Iter<'a, Guest>>>;
@@ -150,14 +165,8 @@ impl Guest {
             complaints: Vec::new(),
             repeated: Vec::new(),
         };
-        let durations = match self.boot.clock {
-            Clock::Warped => Durations::Exact,
-            Clock::Real => Durations::Loose,
-        };
-        let extract = self.boot.extract.as_deref();
-        let ask = port::request(self.backend.name(), orders.only, durations, self.oracle, extract);
         let mut done = false;
-        let end = self.boot.run(&ask, orders.limit, |line| {
+        let end = self.boot.run(&self.request(orders.only), orders.limit, |line| {
             let heard = port::parse(line);
             match &heard {
                 Heard::Ready { release } => report.release.clone_from(release),
@@ -174,6 +183,29 @@ impl Guest {
         report.broken = broken(report.broken.take(), &end, done, orders.limit)
             .map(|why| format!("{why}; {}; its last words:\n{words}", ran(&report.verdicts)));
         report
+    }
+
+    /// What it is asked for.
+    fn request(&self, only: &[String]) -> Value {
+        let durations = match self.boot.clock {
+            Clock::Warped => Durations::Exact,
+            Clock::Real => Durations::Loose,
+        };
+        match self.work {
+            Work::Checks => port::request_checks(only),
+            Work::Scenarios => {
+                let extract = self.boot.extract.as_deref();
+                port::request(self.backend.name(), only, durations, self.oracle, extract)
+            }
+        }
+    }
+
+    /// As people call it.
+    pub(super) fn name(&self) -> String {
+        match self.work {
+            Work::Scenarios => name(&self.line, self.boot.arch, self.backend),
+            Work::Checks => format!("{} {} checks", self.line, self.boot.arch.name()),
+        }
     }
 }
 
@@ -219,8 +251,12 @@ mod tests {
     #[test]
     fn a_run_is_repeated_if_it_lost_records_to_nesting_alone() {
         let summary = |why: &str| {
-            let verdict =
-                Verdict { scenario: "summary".to_owned(), outcome: Outcome::Fail, why: Some(why.to_owned()) };
+            let verdict = Verdict {
+                scenario: "summary".to_owned(),
+                backend: None,
+                outcome: Outcome::Fail,
+                why: Some(why.to_owned()),
+            };
             Report { verdicts: vec![verdict], ..reports()[0].clone() }
         };
         let nested = summary(r#"lost 24: {"recursion":24}"#);

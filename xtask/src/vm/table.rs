@@ -198,6 +198,7 @@ pub(super) mod tests {
     ) -> Report {
         let verdicts = verdicts.iter().map(|(scenario, outcome, why)| Verdict {
             scenario: (*scenario).to_owned(),
+            backend: None,
             outcome: *outcome,
             why: why.map(str::to_owned),
         });
@@ -256,7 +257,12 @@ pub(super) mod tests {
     fn the_oracle_is_asked_once_for_each_kernel() {
         let mut reports = reports();
         let counts = "101113 timers".to_owned();
-        let verdict = Verdict { scenario: SCENARIO.to_owned(), outcome: Outcome::Pass, why: Some(counts) };
+        let verdict = Verdict {
+            scenario: SCENARIO.to_owned(),
+            backend: None,
+            outcome: Outcome::Pass,
+            why: Some(counts),
+        };
         reports[0].verdicts.push(verdict);
         let text = text(&reports);
         assert!(text.contains("\ncalc_wheel_index  +          ?\n"), "{text}");
