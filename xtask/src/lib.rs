@@ -6,5 +6,6 @@ pub mod demo;
 pub mod distributions;
 pub mod fdinfo;
 pub mod netns;
+pub mod stuck;
 pub mod suite;
 pub mod traffic;

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{ended, live, quiet, tw_trace};
+use crate::harness::{ended, in_time, live, quiet, tw_trace};
 use crate::run::Tracer;
 use crate::traffic::Traffic;
 
@@ -45,7 +45,7 @@ fn a_closed_pipe_is_a_normal_end() {
             .expect("running tw-trace");
         let mut header = String::new();
         let mut stdout = BufReader::new(child.stdout.take().expect("its standard output"));
-        stdout.read_line(&mut header).expect("the header");
+        in_time(child.id(), || stdout.read_line(&mut header)).expect("the header");
         drop(stdout);
         traffic.go(1);
         let output = ended(child);

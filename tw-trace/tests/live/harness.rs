@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use xtask::stuck::{Limit, threads};
 
 use crate::skip::skip;
 
@@ -29,6 +31,9 @@ pub(crate) fn loud() -> RwLockWriteGuard<'static, ()> {
     sleep(Duration::from_secs(5));
     alone
 }
+
+/// Until everything is attached: others may have the CPUs, and the kernel may be clearing up after them.
+pub(crate) const START: Duration = Duration::from_mins(1);
 
 thread_local! {
     /// Events of this test that went without the kernel running a program.
@@ -98,7 +103,9 @@ fn look_for_missing() -> Option<String> {
     if !nix::unistd::geteuid().is_root() {
         return Some("needs root".to_owned());
     }
-    let doctor = Command::new(tw_trace()).arg("doctor").output().expect("running tw-trace doctor");
+    let mut doctor = Command::new(tw_trace());
+    doctor.arg("doctor").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let doctor = ended(doctor.spawn().expect("running tw-trace doctor"));
     (doctor.status.code() == Some(3)).then(|| "tw-trace doctor: this kernel cannot be traced".to_owned())
 }
 
@@ -129,24 +136,35 @@ pub(crate) fn attached(tracer: &mut Command, path: &Path) -> Child {
         .stdout(File::create(path).expect("creating the file"))
         .spawn()
         .expect("running tw-trace");
-    for _ in 0..500 {
+    let begun = Instant::now();
+    while begun.elapsed() < START {
         if path.metadata().expect("the file").len() > 0 {
             return child;
         }
         sleep(Duration::from_millis(10));
     }
+    let threads = threads(child.id());
     let _ = child.kill();
-    panic!("tw-trace wrote no header within 5 s: {:?}", child.wait());
+    panic!("tw-trace wrote no header within {START:?}: {:?}\n{threads}", child.wait());
 }
 
 /// How a process ended and what it said; it must end within 20 s.
-pub(crate) fn ended(mut child: Child) -> Output {
-    for _ in 0..200 {
-        if child.try_wait().expect("waiting for tw-trace").is_some() {
-            return child.wait_with_output().expect("reading what tw-trace said");
-        }
-        sleep(Duration::from_millis(100));
-    }
-    let _ = child.kill();
-    panic!("tw-trace did not end: {:?}", child.wait_with_output());
+pub(crate) fn ended(child: Child) -> Output {
+    ended_within(child, Duration::from_secs(20))
+}
+
+/// The same in longer time. One that takes more fails the test, with what its threads were waiting for.
+pub(crate) fn ended_within(child: Child, limit: Duration) -> Output {
+    let limit = Limit::on(child.id(), limit);
+    let output = child.wait_with_output().expect("reading what the process said");
+    limit.over().unwrap_or_else(|stuck| panic!("{stuck}\nit had said: {output:?}"));
+    output
+}
+
+/// What `read` reads from the process, which has 20 s for it.
+pub(crate) fn in_time<T>(pid: u32, read: impl FnOnce() -> T) -> T {
+    let limit = Limit::on(pid, Duration::from_secs(20));
+    let read = read();
+    limit.over().unwrap_or_else(|stuck| panic!("{stuck}"));
+    read
 }

@@ -27,6 +27,7 @@ mod schema;
 mod seeded;
 #[path = "../common/skip.rs"]
 mod skip;
+mod stuck;
 mod substates;
 mod suite;
 mod surroundings;

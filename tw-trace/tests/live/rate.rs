@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::harness::{attached, live, loud, tw_trace, unseen};
+use crate::harness::{attached, ended_within, live, loud, tw_trace, unseen};
 use crate::traffic::Traffic;
 
 const CONNECTIONS: u32 = 300_000;
@@ -100,9 +100,9 @@ fn figures(untraced: [&Value; 2], traced: &Value) -> f64 {
     kept
 }
 
-fn stop(mut tracer: Child) {
+fn stop(tracer: Child) {
     kill(Pid::from_raw(tracer.id() as i32), Signal::SIGINT).expect("stopping tw-trace");
-    assert!(tracer.wait().expect("waiting for tw-trace").success());
+    assert!(ended_within(tracer, Duration::from_mins(2)).status.success());
 }
 
 fn to_file(netns: u64, path: &std::path::Path, more: &[&str]) -> Child {

@@ -1,12 +1,12 @@
 //! Every reason to end and every cause to start over, provoked on purpose.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use xtask::netns::in_netns_of;
 use xtask::traffic::scenario::{Scenario, find};
 
-use crate::harness::{live_with_timers, quiet};
+use crate::harness::{ended, live_with_timers, quiet};
 use crate::run::{Run, SHORT, Tracer, has_port};
 use crate::skip::skip;
 use crate::traffic::Traffic;
@@ -92,7 +92,9 @@ fn ss_kill_is_told_as_killed() {
         let mut tracer = Tracer::of_netns(traffic.netns, &[]);
         traffic.go(1);
         let ss = in_netns_of(traffic.pid, || {
-            Ok(Command::new("ss").args(["--tcp", "--numeric", "--kill", "state", "time-wait"]).output()?)
+            let mut ss = Command::new("ss");
+            ss.args(["--tcp", "--numeric", "--kill", "state", "time-wait"]);
+            Ok(ended(ss.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?))
         });
         let ss = ss.expect("running ss");
         tracer.read_exits(COUNT as usize, SHORT);

@@ -9,13 +9,16 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
+use xtask::stuck::Limit;
 
-use crate::harness::{tw_trace, unseen};
+use crate::harness::{START, tw_trace, unseen};
 use crate::schema;
 
 /// Longer than any TIME_WAIT at any HZ.
 pub(crate) const LONG: Duration = Duration::from_secs(90);
 pub(crate) const SHORT: Duration = Duration::from_secs(15);
+/// From when its end is waited for: far longer than any run's end takes on a busy machine.
+const END: Duration = Duration::from_mins(2);
 
 pub(crate) struct Tracer {
     pub(crate) child: Child,
@@ -62,7 +65,7 @@ impl Tracer {
         let (tell, lines) = channel();
         thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
         let mut tracer = Self { child, lines, stderr, header: Value::Null, events: Vec::new() };
-        match tracer.next(Instant::now() + SHORT) {
+        match tracer.next(Instant::now() + START) {
             Some(header) if header["event"] == "header" => tracer.header = header,
             first => panic!("tw-trace began with {first:?}, and said: {}", tracer.finish().stderr),
         }
@@ -113,14 +116,20 @@ impl Tracer {
         self.finish()
     }
 
-    /// Waits for its end.
-    pub(crate) fn finish(mut self) -> Run {
+    /// Waits for its end. One that does not come fails the test, with what the tracer was waiting for.
+    pub(crate) fn finish(self) -> Run {
+        self.finish_within(END)
+    }
+
+    pub(crate) fn finish_within(mut self, limit: Duration) -> Run {
+        let limit = Limit::on(self.child.id(), limit);
         let mut events = std::mem::take(&mut self.events);
         let left = self.lines.iter();
         events.extend(
             left.map(|line| serde_json::from_str::<Value>(&line).unwrap_or_else(|e| panic!("{e}: {line}"))),
         );
         let status = self.child.wait().expect("waiting for tw-trace");
+        limit.over().unwrap_or_else(|stuck| panic!("tw-trace: {stuck}"));
         let stderr = self.stderr.join().expect("reading its standard error");
         let summary = match events.last() {
             Some(last) if last["event"] == "summary" => events.pop().unwrap_or_default(),

@@ -20,7 +20,7 @@ use tw_trace::kernel::clock::now_ns;
 use xtask::fdinfo::{descriptors, field};
 
 use crate::{
-    harness::{attached, live, loud, tw_trace},
+    harness::{attached, ended_within, live, loud, tw_trace},
     traffic::Traffic,
 };
 
@@ -59,11 +59,11 @@ fn check(make_traffic: impl Fn() -> Traffic, connections: u32) -> Value {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     let _statistics =
         enable_stats(Stats::RunTime).expect("the kernel's statistics of programs (root, Linux 5.8)");
-    let mut tracer = states_to(file.path());
+    let tracer = states_to(file.path());
     traffic.go(1);
     let looks: Vec<_> = (0..LOOKS).map(|_| Look::take(&tracer)).collect();
     kill(Pid::from_raw(tracer.id() as i32), Signal::SIGINT).expect("stopping tw-trace");
-    assert!(tracer.wait().expect("waiting for tw-trace").success());
+    assert!(ended_within(tracer, Duration::from_mins(2)).status.success());
     let lines = Lines::read(file.path());
     assert_eq!(lines.summary["lost"], 0, "{}", lines.summary);
     let still: Vec<_> = looks

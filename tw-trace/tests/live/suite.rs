@@ -1,10 +1,14 @@
 //! Every scenario on this machine's kernel: `cargo xtask suite` judges what tw-trace tells of each.
 
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{live_with_timers, quiet, tw_trace, unseen, xtask};
+use crate::harness::{ended_within, live_with_timers, quiet, tw_trace, unseen, xtask};
+
+/// It takes some four minutes.
+const LIMIT: Duration = Duration::from_mins(20);
 
 #[test]
 fn every_scenario_is_told_as_its_golden_has_it() {
@@ -17,8 +21,11 @@ fn every_scenario_is_told_as_its_golden_has_it() {
             .arg(tw_trace())
             .args(["--backend", "tracepoint"])
             .stdin(Stdio::null())
-            .output()
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
             .expect("running xtask suite");
+        let suite = ended_within(suite, LIMIT);
         let lines: Vec<Value> = String::from_utf8_lossy(&suite.stdout)
             .lines()
             .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))

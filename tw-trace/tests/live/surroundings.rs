@@ -15,7 +15,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo, pipe};
 
-use crate::harness::{ended, live, tw_trace};
+use crate::harness::{ended, in_time, live, tw_trace};
 use crate::skip::skip;
 
 /// Of the traffic of others: nobody reads it here, and a full pipe is another matter. No connection has this port.
@@ -74,8 +74,9 @@ fn fill(pipe: &OwnedFd) {
 
 fn await_header(child: &mut Child) {
     let mut first = [0u8; 1];
+    let pid = child.id();
     let output = child.stdout.as_mut().expect("its output");
-    output.read_exact(&mut first).expect("a header");
+    in_time(pid, || output.read_exact(&mut first)).expect("a header");
 }
 
 /// The signal ends it within seconds, with exit code 0.

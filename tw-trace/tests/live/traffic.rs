@@ -2,10 +2,15 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
+use xtask::stuck::Limit;
 
 use crate::harness::xtask;
+
+/// For one piece of work, on a machine that does others too.
+const LIMIT: Duration = Duration::from_mins(10);
 
 pub(crate) struct Traffic {
     child: Child,
@@ -99,7 +104,9 @@ impl Traffic {
 
     fn line(&mut self) -> Value {
         let mut line = String::new();
+        let limit = Limit::on(self.pid, LIMIT);
         self.stdout.read_line(&mut line).expect("reading from the traffic");
+        limit.over().unwrap_or_else(|stuck| panic!("the traffic: {stuck}"));
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("the traffic failed ({error}): {line:?}"))
     }
 }

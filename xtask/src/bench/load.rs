@@ -3,11 +3,16 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
+use xtask::stuck::Limit;
 
 use super::machine::{self, Busy, Cpu};
+
+/// For anything that the load is asked for.
+const LIMIT: Duration = Duration::from_mins(15);
 
 /// What all loads of a run have in common.
 #[derive(Clone)]
@@ -71,7 +76,9 @@ impl Generator {
 
     fn line(&mut self) -> Result<Value> {
         let mut line = String::new();
+        let limit = Limit::on(self.child.id(), LIMIT);
         self.lines.read_line(&mut line).context("reading what the load says")?;
+        limit.over().context("the load")?;
         serde_json::from_str(&line).with_context(|| format!("the load said {line:?}"))
     }
 
@@ -95,6 +102,10 @@ impl Drop for Generator {
     fn drop(&mut self) {
         // Its namespace goes with it; the end of its input ends it.
         drop(self.child.stdin.take());
+        let limit = Limit::on(self.child.id(), LIMIT);
         let _ = self.child.wait();
+        if let Err(stuck) = limit.over() {
+            eprintln!("the load: {stuck}");
+        }
     }
 }

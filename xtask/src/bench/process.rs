@@ -14,6 +14,8 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use xtask::stuck::threads;
+
 use super::programs;
 
 /// How one knows that a tracer is at work.
@@ -28,6 +30,8 @@ pub(crate) enum Sign {
 }
 
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How often one is asked to end before it is killed.
+const TIMES: u32 = 5;
 
 pub(crate) struct Process {
     /// None once it was waited for.
@@ -88,11 +92,15 @@ impl Process {
     /// does is asked again.
     pub(crate) fn stop(&mut self) -> Result<libc::rusage> {
         let pid = self.pid.context("it was stopped already")?;
-        let mut asked = None;
+        let (mut asked, mut times) = (None, 0);
         while !self.ended()? {
             if asked.is_none_or(|asked: Instant| asked.elapsed() > PATIENCE) {
+                if times == TIMES {
+                    let threads = threads(pid.as_raw().cast_unsigned());
+                    bail!("`{}` did not end, though asked {TIMES} times\n{threads}", self.name);
+                }
                 kill(pid, Signal::SIGINT).with_context(|| format!("stopping `{}`", self.name))?;
-                asked = Some(Instant::now());
+                (asked, times) = (Some(Instant::now()), times + 1);
             }
             sleep(Duration::from_millis(1));
         }

@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use super::{COUNT, Unable};
+use crate::stuck::Limit;
 use crate::traffic::scenario::Scenario;
 
 /// One thing heard.
@@ -45,7 +46,12 @@ pub(super) struct Stage {
     /// Closing it ends the traffic's process.
     traffic_stdin: ChildStdin,
     traffic: Player,
+    /// From when the tracer is asked to end.
+    ending: Option<Limit>,
 }
+
+/// A start, and an end, of either process.
+const LIMIT: Duration = Duration::from_mins(2);
 
 impl Stage {
     /// Starts both; when this returns, the tracer is watching and the traffic waits.
@@ -54,17 +60,20 @@ impl Stage {
         let mut traffic = Player(spawn(&mut traffic_command(scenarios)?)?);
         let traffic_stdin = traffic.0.stdin.take().context("the traffic's standard input")?;
         let mut traffic_lines = lines(&mut traffic)?;
-        let hello = next_json(&mut traffic_lines)?.context("the traffic did not start; it said why above")?.1;
+        let hello = in_time(&traffic, || next_json(&mut traffic_lines))?
+            .context("the traffic did not start; it said why above")?
+            .1;
         let netns = hello["netns"].as_u64().context("the traffic told no namespace")?;
         let pid = hello["pid"].as_u64().context("the traffic told no pid")?;
         let mut command = Command::new(tw_trace);
         command.args(["trace", "--json", "--duration", "170s", "--netns", &netns.to_string()]);
         let mut tracer = Player(spawn(command.stdin(Stdio::null()))?);
         let mut tracer_lines = lines(&mut tracer)?;
-        let Some((_, header)) = next_json(&mut tracer_lines)? else { return Err(not_started(tracer)) };
+        let first = in_time(&tracer, || next_json(&mut tracer_lines))?;
+        let Some((_, header)) = first else { return Err(not_started(tracer)) };
         forward(traffic_lines, tell.clone(), "the traffic", |_, value| Heard::Traffic(value));
         forward(tracer_lines, tell, "tw-trace", Heard::Trace);
-        Ok(Self { netns, pid, header, heard, tracer, traffic_stdin, traffic })
+        Ok(Self { netns, pid, header, heard, tracer, traffic_stdin, traffic, ending: None })
     }
 
     pub(super) fn start_traffic(&mut self) -> Result<()> {
@@ -75,6 +84,7 @@ impl Stage {
     pub(super) fn stop_tracer(&mut self) -> Result<()> {
         let pid = Pid::from_raw(i32::try_from(self.tracer.0.id())?);
         kill(pid, Signal::SIGINT).context("cannot stop tw-trace")?;
+        self.ending = Some(Limit::on(self.tracer.0.id(), LIMIT));
         // The tracer still reads the namespace's counters; its process keeps it there until the tracer is done.
         for _ in 0..100 {
             if self.tracer.0.try_wait()?.is_some() {
@@ -87,8 +97,18 @@ impl Stage {
     }
 
     pub(super) fn tracer_status(&mut self) -> Result<ExitStatus> {
-        self.tracer.0.wait().context("waiting for tw-trace")
+        let status = self.tracer.0.wait().context("waiting for tw-trace")?;
+        self.ending.take().map_or(Ok(()), Limit::over).context("tw-trace after Ctrl-C")?;
+        Ok(status)
     }
+}
+
+/// What is read from this process; an error if it says nothing.
+fn in_time<T>(player: &Player, read: impl FnOnce() -> Result<T>) -> Result<T> {
+    let limit = Limit::on(player.0.id(), LIMIT);
+    let read = read();
+    limit.over()?;
+    read
 }
 
 fn traffic_command(scenarios: &[&Scenario]) -> Result<Command> {

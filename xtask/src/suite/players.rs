@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
+use crate::stuck::threads;
 use crate::traffic::scenario::Scenario;
 
 /// Longer than any scenario is silent: a time-wait socket of one that was re-armed late.
@@ -78,8 +79,10 @@ impl Players {
 
     /// The next thing that one of them says, noted.
     pub(super) fn next(&mut self) -> Result<(usize, What)> {
-        let (number, said) =
-            self.heard.recv_timeout(PATIENCE).context("no scenario says anything any more")?;
+        let (number, said) = self
+            .heard
+            .recv_timeout(PATIENCE)
+            .with_context(|| format!("no scenario says anything any more\n{}", self.stuck()))?;
         let player = &mut self.all[number];
         let name = player.scenario.name;
         let what = match said["says"].as_str() {
@@ -112,6 +115,14 @@ impl Players {
             _ => bail!("{name} said {said}"),
         };
         Ok((number, what))
+    }
+}
+
+impl Players {
+    /// What those wait for that are not over.
+    fn stuck(&self) -> String {
+        let left = self.all.iter().filter(|player| player.over.is_null());
+        left.map(|player| format!("{}: {}", player.scenario.name, threads(player.child.id()))).collect()
     }
 }
 

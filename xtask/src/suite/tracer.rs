@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use nix::sys::signal::{Signal, kill};
@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::wheel_view::Company;
 use crate::backend::Backend;
+use crate::stuck::{Limit, threads};
 
 /// On an emulated CPU, loading and verifying takes its time.
 const START: Duration = Duration::from_secs(120);
@@ -77,8 +78,9 @@ impl Tracer {
             lines.filter(|line| keep(line)).try_for_each(|line| tell.send(line))
         });
         let Ok(first) = lines.recv_timeout(START) else {
+            let threads = threads(child.id());
             let _ = child.kill();
-            bail!("tw-trace told no header; it ended with {}", child.wait()?);
+            bail!("tw-trace told no header; it ended with {}\n{threads}", child.wait()?);
         };
         let header: Value = serde_json::from_str(&first).with_context(|| format!("not JSON: {first}"))?;
         Ok(Self { child, lines, taken: Vec::new(), header })
@@ -93,15 +95,11 @@ impl Tracer {
     /// SIGINT, and all that it has told by its end.
     pub(crate) fn stop(mut self) -> Result<Trace> {
         kill(Pid::from_raw(i32::try_from(self.child.id())?), Signal::SIGINT).context("stopping tw-trace")?;
-        let deadline = Instant::now() + END;
+        let limit = Limit::on(self.child.id(), END);
         let mut lines = std::mem::take(&mut self.taken);
-        while let Ok(line) = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            lines.push(line);
-        }
-        if Instant::now() >= deadline {
-            bail!("tw-trace did not end within {END:?} of Ctrl-C");
-        }
+        lines.extend(self.lines.iter());
         let status = self.child.wait()?;
+        limit.over().context("tw-trace after Ctrl-C")?;
         let last = lines.pop().ok_or_else(|| anyhow!("tw-trace told nothing"))?;
         let summary: Value = serde_json::from_str(&last).with_context(|| format!("not JSON: {last}"))?;
         if !status.success() || summary["event"] != "summary" {
