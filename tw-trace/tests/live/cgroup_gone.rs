@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::harness::{live, quiet};
 use crate::run::{SHORT, Tracer};
+use crate::skip::skip;
 use crate::traffic::Traffic;
 
 const COUNT: u32 = 5;
@@ -19,7 +20,7 @@ fn a_removed_cgroup_keeps_its_name() {
     live(NAME, || {
         let _quiet = quiet();
         let Some((folder, path)) = cgroup() else {
-            return eprintln!("tw-trace-skip: {NAME}: no cgroup v2 can be made here");
+            return skip(NAME, "no cgroup v2 can be made here");
         };
         let mut traffic = Traffic::scenarios(&["client_first"], COUNT);
         fs::write(folder.join("cgroup.procs"), traffic.pid.to_string()).expect("entering the cgroup");

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::harness::{live, quiet, tw_trace};
 use crate::run::{Run, Tracer};
+use crate::skip::skip;
 use crate::traffic::Traffic;
 
 /// In a time namespace (LXC, podman, restored containers) CLOCK_MONOTONIC is not what the kernel side has.
@@ -16,7 +17,7 @@ fn a_time_namespace_changes_no_time() {
     live(NAME, || {
         let _quiet = quiet();
         if !std::path::Path::new("/proc/self/ns/time").exists() {
-            return eprintln!("tw-trace-skip: {NAME}: this kernel has no time namespaces");
+            return skip(NAME, "this kernel has no time namespaces");
         }
         for offset in ["-100", "86400"] {
             let mut traffic = Traffic::scenarios(&["client_first"], 5);

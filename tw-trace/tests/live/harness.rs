@@ -148,9 +148,9 @@ pub(crate) fn attached(tracer: &mut Command, path: &Path) -> Child {
     panic!("tw-trace wrote no header within {START:?}: {:?}\n{threads}", child.wait());
 }
 
-/// How a process ended and what it said; it must end within 20 s.
+/// How a process ended and what it said; it must end within a minute.
 pub(crate) fn ended(child: Child) -> Output {
-    ended_within(child, Duration::from_secs(20))
+    ended_within(child, Duration::from_mins(1))
 }
 
 /// The same in longer time. One that takes more fails the test, with what its threads were waiting for.
@@ -161,9 +161,9 @@ pub(crate) fn ended_within(child: Child, limit: Duration) -> Output {
     output
 }
 
-/// What `read` reads from the process, which has 20 s for it.
+/// What `read` reads from the process, which has a minute for it.
 pub(crate) fn in_time<T>(pid: u32, read: impl FnOnce() -> T) -> T {
-    let limit = Limit::on(pid, Duration::from_secs(20));
+    let limit = Limit::on(pid, Duration::from_mins(1));
     let read = read();
     limit.over().unwrap_or_else(|stuck| panic!("{stuck}"));
     read

@@ -18,7 +18,7 @@ use crate::schema;
 pub(crate) const LONG: Duration = Duration::from_secs(90);
 pub(crate) const SHORT: Duration = Duration::from_secs(15);
 /// From when its end is waited for: far longer than any run's end takes on a busy machine.
-const END: Duration = Duration::from_mins(2);
+const END: Duration = Duration::from_mins(3);
 
 pub(crate) struct Tracer {
     pub(crate) child: Child,

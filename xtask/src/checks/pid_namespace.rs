@@ -16,12 +16,8 @@ use super::stage::{Stage, Told, Verdict, on_a_thread};
 use crate::netns;
 use crate::traffic::tcp::{Pair, act_as, listen};
 
-pub(super) const CHECK: Check = Check {
-    name: "pid_namespace",
-    needs: &[Need::PidNamespace],
-    awaits: Some("pids of the own pid namespace"),
-    run,
-};
+pub(super) const CHECK: Check =
+    Check { name: "pid_namespace", needs: &[Need::PidNamespace], awaits: None, run };
 
 /// Connections of each of the two processes.
 const COUNT: usize = 3;
