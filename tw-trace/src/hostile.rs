@@ -45,7 +45,7 @@ pub fn btf(bytes: &[u8]) {
         let _ = (btf.offset_of(name, "a"), btf.offset_of(name, "a.b"), btf.type_size(name));
     }
     for name in FUNCTIONS {
-        let _ = btf.function_params(name);
+        let _ = (btf.function_params(name), btf.renamed(name).count());
     }
     for name in TRACE_EVENTS {
         let _ = btf.trace_event_params(name);
@@ -108,6 +108,7 @@ pub fn from(bytes: &[u8]) {
 pub fn symbols(bytes: &[u8]) {
     if let Ok(symbols) = kallsyms::find(bytes, &["a", "tcp_abort", "_etext"]) {
         assert!(symbols.iter().all(|symbol| symbol.start <= symbol.end));
+        let _ = (symbols.function("tcp_abort"), symbols.pointer("tcp_abort"));
     }
 }
 

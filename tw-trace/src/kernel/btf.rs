@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use super::function_name::ends_name;
+
 mod lookup;
 mod pruned;
 #[cfg(test)]
@@ -113,7 +115,8 @@ pub struct Btf<'a> {
     strings: &'a [u8],
     /// Where type `id` begins in `types`; id 0 is void.
     starts: Vec<u32>,
-    /// `hash of name << 32 | id` of named structs, unions, typedefs and functions, sorted.
+    /// `hash of name << 32 | id` of named structs, unions, typedefs and functions, sorted. The hash is of the name in the
+    /// source, so that functions whose names the compiler made unique are found too.
     names: Vec<u64>,
 }
 
@@ -184,13 +187,18 @@ impl<'a> Btf<'a> {
 
     /// The types of this name that `wanted` takes.
     fn named<'b>(&'b self, name: &'b str, wanted: fn(u8) -> bool) -> impl Iterator<Item = Type> + 'b {
+        self.hashed(name)
+            .filter(move |ty| wanted(ty.kind) && self.string(ty.name_off) == Some(name.as_bytes()))
+    }
+
+    /// The types of this name and whatever else has its hash.
+    fn hashed(&self, name: &str) -> impl Iterator<Item = Type> {
         let key = u64::from(hash(name.as_bytes())) << 32;
         let first = self.names.partition_point(|entry| *entry < key);
         self.names[first..]
             .iter()
             .take_while(move |entry| **entry >> 32 == key >> 32)
             .filter_map(|entry| self.get(*entry as u32))
-            .filter(move |ty| wanted(ty.kind) && self.string(ty.name_off) == Some(name.as_bytes()))
     }
 
     /// The bytes of element `index` behind a type, of `each` bytes. In bounds by `index()`, checked again.
@@ -275,7 +283,9 @@ fn le32(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
-/// FNV-1a: 100,000 short names in well under a millisecond; collisions only cost a comparison.
+/// FNV-1a of the name in the source: 100,000 short names in well under a millisecond; collisions only cost a comparison.
 fn hash(name: &[u8]) -> u32 {
-    name.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+    name.iter()
+        .take_while(|byte| !ends_name(**byte))
+        .fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }

@@ -75,7 +75,7 @@ pub fn resolve(symbols: &Symbols) -> Ranges {
     let (mut blind_spots, mut undecided) = (Vec::new(), Vec::new());
     for row in CALLERS {
         let mut found = 0;
-        for symbol in row.functions.iter().flat_map(|name| symbols.variants(name)) {
+        for symbol in row.functions.iter().flat_map(|name| symbols.text_of(name)) {
             found += 1;
             match room.next() {
                 Some(range) => {
@@ -107,7 +107,12 @@ mod tests {
             names
                 .iter()
                 .enumerate()
-                .map(|(i, name)| Symbol { name: (*name).to_owned(), start: at(i), end: at(i) + 0x100 })
+                .map(|(i, name)| Symbol {
+                    name: (*name).to_owned(),
+                    start: at(i),
+                    end: at(i) + 0x100,
+                    in_module: false,
+                })
                 .collect(),
         )
     }

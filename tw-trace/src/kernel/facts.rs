@@ -8,6 +8,7 @@ use std::io::{self, BufReader};
 use std::path::Path;
 
 use super::btf::Btf;
+use super::function_name::Found;
 use super::kallsyms::{self, KallsymsError, Symbols};
 use super::names;
 use super::offsets::{MissingField, Resolved, resolve_offsets};
@@ -28,8 +29,10 @@ pub const VMLINUX_BTF: &str = "/sys/kernel/btf/vmlinux";
 pub struct Function {
     /// Its parameters by BTF; `None` when BTF does not have it.
     pub params: Told<Option<u32>>,
-    /// Whether kallsyms has a symbol of exactly this name.
-    pub symbol: Told<bool>,
+    /// Its name in kallsyms: what a kprobe is attached by.
+    pub symbol: Told<Found<String>>,
+    /// Its name in BTF, where BTF has it: what a trampoline is attached by.
+    pub type_name: String,
 }
 
 /// What BTF tells.
@@ -39,6 +42,8 @@ pub struct BtfFacts {
     /// By event: what a BTF program gets as arguments; `None` when the kernel has no such event.
     pub trace_events: BTreeMap<&'static str, Option<u32>>,
     pub functions: BTreeMap<&'static str, Option<u32>>,
+    /// Functions whose names the compiler made unique, by their names in BTF, with their parameters.
+    pub renamed: BTreeMap<String, u32>,
     /// BPF_MAP_TYPE_RINGBUF (5.8).
     pub ring_buffer: bool,
     /// The `iter/tcp` BPF iterator (5.9).
@@ -68,6 +73,10 @@ impl BtfFacts {
             offsets: resolve_offsets(btf),
             trace_events: TRACE_EVENTS.iter().map(|name| (*name, btf.trace_event_params(name))).collect(),
             functions: FUNCTIONS.iter().map(|name| (*name, btf.function_params(name))).collect(),
+            renamed: FUNCTIONS
+                .iter()
+                .flat_map(|name| btf.renamed(name).map(|(full, params)| (full.to_owned(), params)))
+                .collect(),
             ring_buffer: btf.type_size(names::RING_BUFFER).is_some(),
             iter_tcp: btf.has_function(names::ITER_TCP),
             tw_kill: btf.has_member(names::TW_KILL.0, names::TW_KILL.1),
@@ -83,8 +92,8 @@ impl BtfFacts {
 pub struct Facts {
     pub system: System,
     pub btf: Told<BtfFacts>,
-    /// By name: whether kallsyms has it.
-    pub symbols: Told<BTreeMap<&'static str, bool>>,
+    /// By name: what kallsyms has of it.
+    pub symbols: Told<BTreeMap<&'static str, Found<String>>>,
     /// Whether kallsyms tells addresses to this process.
     pub addresses: Told<bool>,
     /// What the kernel turned down when it was tried.
@@ -116,14 +125,13 @@ impl Facts {
 
     /// From stored or otherwise known inputs. A function that was not looked for in `symbols` counts as absent.
     pub fn from_parts(system: System, btf: Told<BtfFacts>, symbols: &Result<Symbols, KallsymsError>) -> Self {
-        let present = |has: &dyn Fn(&str) -> bool| {
-            FUNCTIONS.iter().chain(FTRACE_DIRECT).map(|name| (*name, has(name))).collect()
+        let found = |symbols: &Symbols| {
+            let names = FUNCTIONS.iter().chain(FTRACE_DIRECT);
+            names.map(|name| (*name, symbols.function(name).map(|symbol| symbol.name.clone()))).collect()
         };
         let (symbols, addresses) = match symbols {
-            Ok(symbols) => (Ok(present(&|name| symbols.get(name).is_some())), Ok(true)),
-            Err(KallsymsError::Restricted { names }) => {
-                (Ok(present(&|name| names.contains(name))), Ok(false))
-            }
+            Ok(symbols) => (Ok(found(symbols)), Ok(true)),
+            Err(KallsymsError::Restricted { names }) => (Ok(found(names)), Ok(false)),
             Err(error @ KallsymsError::Read(_)) => {
                 (Err(Untold(error.to_string())), Err(Untold(error.to_string())))
             }
@@ -133,24 +141,32 @@ impl Facts {
 
     /// Whether kallsyms has any of these.
     fn symbol_of_any(&self, names: &[&str]) -> bool {
-        let has = |symbols: &BTreeMap<&str, bool>, name: &str| symbols.get(name).copied().unwrap_or(false);
-        self.symbols.as_ref().is_ok_and(|symbols| names.iter().any(|name| has(symbols, name)))
+        names.iter().any(|name| !matches!(self.symbol(name), Ok(Found::Absent) | Err(_)))
+    }
+
+    fn symbol(&self, name: &str) -> Told<Found<String>> {
+        match &self.symbols {
+            Ok(symbols) => Ok(symbols.get(name).cloned().unwrap_or(Found::Absent)),
+            Err(untold) => Err(untold.clone()),
+        }
     }
 
     /// BTF and kallsyms on one function.
+    ///
+    /// pahole gives a function its name in the source, or the symbol's where the compiler made that unique. A kernel
+    /// that does not find the former (from 6.11 `kallsyms_lookup_name` is exact) refuses the program.
     pub fn function(&self, name: &str) -> Function {
-        Function {
-            params: self
-                .btf
-                .as_ref()
-                .map(|btf| btf.functions.get(name).copied().flatten())
-                .map_err(Untold::clone),
-            symbol: self
-                .symbols
-                .as_ref()
-                .map(|symbols| symbols.get(name).copied().unwrap_or(false))
-                .map_err(Untold::clone),
-        }
+        let symbol = self.symbol(name);
+        let renamed = match (&symbol, &self.btf) {
+            (Ok(Found::One(full)), Ok(btf)) => btf.renamed.get_key_value(full),
+            (Ok(_) | Err(_), Ok(_) | Err(_)) => None,
+        };
+        let (type_name, params) = match (renamed, &self.btf) {
+            (Some((full, params)), _) => (full.clone(), Ok(Some(*params))),
+            (None, Ok(btf)) => (name.to_owned(), Ok(btf.functions.get(name).copied().flatten())),
+            (None, Err(untold)) => (name.to_owned(), Err(untold.clone())),
+        };
+        Function { params, symbol, type_name }
     }
 }
 

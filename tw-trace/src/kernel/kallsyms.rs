@@ -3,9 +3,10 @@
 //! The kernel formats the file line by line (5 MB, tens of milliseconds): it is streamed, and left as soon
 //! as it has told what was asked. Its core text is sorted by address; modules and BPF programs behind are not.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{self, BufRead};
+
+use super::function_name::{self, ends_name};
 
 /// The symbol behind the last function of the kernel proper.
 const TEXT_END: &[u8] = b"_etext";
@@ -20,30 +21,22 @@ pub struct Symbol {
     pub start: u64,
     /// The first address behind it: the next symbol.
     pub end: u64,
+    /// Not of the kernel proper.
+    pub in_module: bool,
 }
 
 impl Symbol {
     /// The name in the source, without the compiler's suffix.
     pub fn base(&self) -> &str {
-        base_name(&self.name)
+        function_name::base(&self.name)
     }
 }
 
-/// The functions that were asked for and found.
+/// The functions that were asked for and found; `function_name` tells which of them is the one that was meant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Symbols(Vec<Symbol>);
 
 impl Symbols {
-    /// The function of exactly this name.
-    pub fn get(&self, name: &str) -> Option<&Symbol> {
-        self.0.iter().find(|symbol| symbol.name == name)
-    }
-
-    /// The function and all variants the compiler made of it.
-    pub fn variants<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Symbol> {
-        self.0.iter().filter(move |symbol| symbol.base() == name)
-    }
-
     pub fn iter(&self) -> impl Iterator<Item = &Symbol> {
         self.0.iter()
     }
@@ -59,7 +52,7 @@ impl Symbols {
 pub enum KallsymsError {
     /// All addresses are zero. The names are told all the same: those asked for that exist.
     Restricted {
-        names: BTreeSet<String>,
+        names: Symbols,
     },
     Read(io::Error),
 }
@@ -128,7 +121,7 @@ impl<'a> Scan<'a> {
         self.text.push(address);
         if self.heads.may_be(rest) && self.wanted.iter().any(|wanted| is_variant(rest, wanted.as_bytes())) {
             let name = String::from_utf8_lossy(name_of(rest)).into_owned();
-            self.found.push(Symbol { name, start: address, end: 0 });
+            self.found.push(Symbol { name, start: address, end: 0, in_module: rest.contains(&b'[') });
         }
         let at_end = rest.starts_with(TEXT_END) && name_of(rest) == TEXT_END;
         if at_end && self.sorted && self.all_found() { Next::Enough } else { Next::More }
@@ -141,8 +134,7 @@ impl<'a> Scan<'a> {
 
     fn finish(mut self) -> Result<Symbols, KallsymsError> {
         if !self.text.is_empty() && self.text.iter().all(|address| *address == 0) {
-            let names = self.found.into_iter().map(|symbol| symbol.name).collect();
-            return Err(KallsymsError::Restricted { names });
+            return Err(KallsymsError::Restricted { names: Symbols(self.found) });
         }
         if !self.sorted {
             self.text.sort_unstable();
@@ -228,17 +220,16 @@ static NIBBLES: [u8; 256] = {
 
 /// Whether the rest of a line is about `wanted` or a variant of it.
 fn is_variant(rest: &[u8], wanted: &[u8]) -> bool {
-    rest.strip_prefix(wanted)
-        .is_some_and(|behind| matches!(behind.first(), None | Some(b'.' | b'\t' | b'\n' | b' ')))
-}
-
-fn base_name(name: &str) -> &str {
-    name.split_once('.').map_or(name, |(base, _)| base)
+    rest.strip_prefix(wanted).is_some_and(|behind| match behind.first() {
+        None | Some(b'\t' | b'\n' | b' ') => true,
+        Some(byte) => ends_name(*byte),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::function_name::Found;
 
     const SORTED: &str = "\
 0000000000000000 A fixed_percpu_data
@@ -261,12 +252,12 @@ ffffffff83000000 D tcp_abort_data
     #[test]
     fn functions_and_variants_come_with_their_ends() {
         let symbols = find(SORTED.as_bytes(), &["tcp_abort", "inet_twsk_kill"]).unwrap();
-        let abort = symbols.get("tcp_abort").unwrap();
+        let Found::One(abort) = symbols.function("tcp_abort") else { panic!("{symbols:?}") };
         assert_eq!((abort.start, abort.end), (0xffff_ffff_8200_0000, 0xffff_ffff_8200_0080));
-        let names: Vec<&str> = symbols.variants("tcp_abort").map(|s| s.name.as_str()).collect();
+        let names: Vec<&str> = symbols.text_of("tcp_abort").map(|s| s.name.as_str()).collect();
         assert_eq!(names, ["tcp_abort.cold", "tcp_abort"]);
-        assert!(symbols.get("inet_twsk_kill").is_none());
-        assert_eq!(symbols.variants("inet_twsk_kill").next().unwrap().end, 0xffff_ffff_8200_00a0);
+        assert_eq!(symbols.function("inet_twsk_kill"), Found::Absent);
+        assert_eq!(symbols.text_of("inet_twsk_kill").next().unwrap().end, 0xffff_ffff_8200_00a0);
     }
 
     #[test]
@@ -317,7 +308,7 @@ ffffffff83000000 D tcp_abort_data
         else {
             panic!("restricted kallsyms not recognised");
         };
-        assert_eq!(names.into_iter().collect::<Vec<_>>(), ["tcp_abort"]);
+        assert_eq!(names.iter().map(|symbol| symbol.name.as_str()).collect::<Vec<_>>(), ["tcp_abort"]);
     }
 
     #[test]

@@ -201,7 +201,7 @@ pub fn load(plan: &Plan, btf: &Btf, settings: &Settings) -> Result<Loaded> {
         .map_max_entries("ALLOCATIONS", if stashes { ALLOCATIONS } else { 1 })
         .load(OBJECT)
         .map_err(|error| no_room(error.into(), settings.sizes))?;
-    let (zero_ns, clock_error_ns) = load_programs(&mut ebpf, &plan.programs, btf, settings.tick)?;
+    let (zero_ns, clock_error_ns) = load_programs(&mut ebpf, plan, btf, settings.tick)?;
     let taken = Taken::default();
     let mut loaded = Loaded { ebpf, attached: Vec::new(), clock_error_ns, own_net: None, taken };
     loaded.make_fallback_ledgers()?;
@@ -233,21 +233,21 @@ fn no_room(error: anyhow::Error, sizes: Sizes) -> anyhow::Error {
 
 /// Has the kernel verify all programs, while the phase of its jiffies is looked for: either takes its time, and
 /// neither needs the other. Returns what the calibration found.
-fn load_programs(ebpf: &mut Ebpf, rows: &[&'static Program], btf: &Btf, tick: Tick) -> Result<(u64, u64)> {
+fn load_programs(ebpf: &mut Ebpf, plan: &Plan, btf: &Btf, tick: Tick) -> Result<(u64, u64)> {
     let Some(Map::Array(cells)) = ebpf.map("CELLS") else { bail!("the eBPF object has no array CELLS") };
     let cells = cells.fd().as_fd().try_clone_to_owned()?;
     let mut programs: BTreeMap<_, _> = ebpf.programs_mut().collect();
     let calibrate = programs.remove("calibrate").context("the eBPF object has no program calibrate")?;
     let calibrate: &mut SocketFilter = calibrate.try_into()?;
     let mut shares: [Vec<_>; 2] = Default::default();
-    for (index, row) in rows.iter().enumerate() {
+    for (index, row) in plan.programs.iter().enumerate() {
         let program = programs
             .remove(row.name)
             .with_context(|| format!("the eBPF object has no program {}", row.name))?;
         shares[index % 2].push((program, *row));
     }
     let load = |share: Vec<(&mut Loadable, &'static Program)>| {
-        share.into_iter().try_for_each(|(program, row)| program::load(program, row, btf))
+        share.into_iter().try_for_each(|(program, row)| program::load(program, row, &plan.names, btf))
     };
     let [first, second] = shares;
     thread::scope(|scope| {
@@ -285,8 +285,8 @@ fn check_reach(offsets: &Offsets) -> Result<()> {
 
 impl Loaded {
     /// Attaches one program of the plan.
-    fn attach_one(&mut self, row: &'static Program) -> Result<()> {
-        if let Some(link) = program::attach(&mut self.ebpf, row)? {
+    fn attach_one(&mut self, row: &'static Program, plan: &Plan) -> Result<()> {
+        if let Some(link) = program::attach(&mut self.ebpf, row, &plan.names)? {
             self.attached.push((row, link));
         }
         Ok(())
@@ -296,14 +296,14 @@ impl Loaded {
     /// [`Phase::Learning`]. It stays: a trace event that loses its last program makes the next one that gets its first
     /// wait for RCU (`TP_TRANSITION_SYNC_1_0_1`, kernel/tracepoint.c, 5.15 – 7.3).
     pub fn attach_armings(&mut self, plan: &Plan) -> Result<()> {
-        plan.program(Serves::Armings).map_or(Ok(()), |row| self.attach_one(row))
+        plan.program(Serves::Armings).map_or(Ok(()), |row| self.attach_one(row, plan))
     }
 
     /// Attaches in the plan's order what is not attached yet.
     pub fn attach(&mut self, plan: &Plan) -> Result<()> {
         for row in &plan.programs {
             if !self.attached.iter().any(|(there, _)| there.name == row.name) {
-                self.attach_one(row)?;
+                self.attach_one(row, plan)?;
             }
         }
         // Detaching goes the other way.

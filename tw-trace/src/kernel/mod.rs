@@ -12,6 +12,7 @@ pub mod clock;
 pub mod debug_log;
 pub mod facts;
 pub mod followed;
+pub mod function_name;
 pub mod histograms;
 pub mod kallsyms;
 pub mod keys;

@@ -1,11 +1,11 @@
 //! Which programs a view attaches on this kernel. The choice is pure and goes by what the kernel has, never by its
 //! version; `table` holds what there is to choose from.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use tw_trace_common::{config::mode_bits, event::Kind};
 
-use super::facts::Facts;
+use super::{facts::Facts, function_name::Found};
 pub use parts::{Attach, Missed, Params, Program, Serves, attach_types};
 use table::{HALF_OPEN, HIDDEN_BY_INIT, TASKS, Way};
 pub use wants::Wants;
@@ -54,8 +54,39 @@ pub struct Plan {
     pub replaced: Vec<String>,
     /// Those of the blind spots for which nobody counts what is missed: nothing can be claimed to add up.
     pub uncovered: Vec<String>,
+    /// What its functions are called in this kernel.
+    pub names: FunctionNames,
     serves: Vec<(Serves, &'static Way)>,
     keyless: bool,
+}
+
+/// What functions are attached by, by their names in the source: the symbol for kprobes, the type for trampolines.
+#[derive(Debug, Default)]
+pub struct FunctionNames(BTreeMap<&'static str, (String, String)>);
+
+impl FunctionNames {
+    fn of(programs: &[&'static Program], facts: &Facts) -> Self {
+        let names = programs.iter().filter_map(|program| program.attach.function()).map(|name| {
+            let function = facts.function(name);
+            let symbol = match function.symbol {
+                Ok(Found::One(symbol)) => symbol,
+                // Where the kernel tells no names, the one in the source is tried.
+                Ok(Found::Absent | Found::Several(_)) | Err(_) => name.to_owned(),
+            };
+            (name, (symbol, function.type_name))
+        });
+        Self(names.collect())
+    }
+
+    /// The symbol that a kprobe on the function is attached by.
+    pub fn symbol<'a>(&'a self, function: &'a str) -> &'a str {
+        self.0.get(function).map_or(function, |(symbol, _)| symbol)
+    }
+
+    /// The type that a trampoline at the function is attached by.
+    pub fn type_name<'a>(&'a self, function: &'a str) -> &'a str {
+        self.0.get(function).map_or(function, |(_, type_name)| type_name)
+    }
 }
 
 impl Plan {
@@ -117,6 +148,7 @@ pub fn plan(backend: Backend, facts: &Facts, wants: Wants) -> Result<Plan, Refus
         blind_spots: Vec::new(),
         replaced: Vec::new(),
         uncovered: Vec::new(),
+        names: FunctionNames::default(),
         serves: Vec::new(),
         keyless: !facts.has_cookies(),
     };
@@ -124,6 +156,7 @@ pub fn plan(backend: Backend, facts: &Facts, wants: Wants) -> Result<Plan, Refus
         plan.choose(task, facts, &mut reasons);
     }
     plan.look_for_cookies(facts);
+    plan.names = FunctionNames::of(&plan.programs, facts);
     if wants.states() {
         plan.blind_spots.push(HALF_OPEN.to_owned());
     }

@@ -17,6 +17,7 @@ use tw_trace_common::{
 use super::{
     callers,
     facts::{BtfFacts, FTRACE_DIRECT, FUNCTIONS, Facts, System, Told, Untold, VMLINUX_BTF, read_btf},
+    function_name::{Found, several},
     kallsyms::{self, KallsymsError, Symbols},
     netns,
     pid_namespace::PidNamespace,
@@ -34,7 +35,8 @@ use crate::{
 pub struct Prepared {
     pub facts: Facts,
     callers: Result<callers::Ranges, String>,
-    tw_timer_handler: Option<u64>,
+    /// What `timer_list.function` of a time-wait timer points to.
+    tw_timer_handler: Found<u64>,
     attach_types: AttachTypes,
 }
 
@@ -85,10 +87,8 @@ impl Prepared {
         });
         let facts = Facts::from_parts(System::read(), btf, &symbols);
         let (callers, tw_timer_handler) = match &symbols {
-            Ok(symbols) => {
-                (Ok(callers::resolve(symbols)), symbols.get(callers::TIMER_HANDLER).map(|s| s.start))
-            }
-            Err(error) => (Err(error.to_string()), None),
+            Ok(symbols) => (Ok(callers::resolve(symbols)), symbols.pointer(callers::TIMER_HANDLER)),
+            Err(error) => (Err(error.to_string()), Found::Absent),
         };
         Self { facts, callers, tw_timer_handler, attach_types }
     }
@@ -113,13 +113,14 @@ impl Prepared {
     }
 
     fn handler(&self) -> Result<u64, Unable> {
-        self.tw_timer_handler.ok_or_else(|| {
-            Unable(format!(
-                "the kernel has no symbol {}: time-wait timers cannot be told from others; report this kernel with \
-                 `tw-trace doctor --json`",
-                callers::TIMER_HANDLER
-            ))
-        })
+        let why = match &self.tw_timer_handler {
+            Found::One(address) => return Ok(*address),
+            Found::Absent => format!("the kernel has no symbol {}", callers::TIMER_HANDLER),
+            Found::Several(names) => several(callers::TIMER_HANDLER, names),
+        };
+        Err(Unable(format!(
+            "{why}: time-wait timers cannot be told from others; report this kernel with `tw-trace doctor --json`"
+        )))
     }
 
     /// Goes with a plan to loading.
@@ -144,7 +145,8 @@ impl Prepared {
             btf: Some(btf),
             offsets,
             callers: self.callers.as_ref().map_or([CallerRange::NONE; CALLER_RANGES], |found| found.ranges),
-            tw_timer_handler: self.tw_timer_handler.unwrap_or(0),
+            // A view without time-wait sockets does not need it.
+            tw_timer_handler: self.handler().unwrap_or(0),
             tick: *tick,
             counted_at: if facts.tw_kill { CountedAt::Firing } else { CountedAt::Arming },
             pid_namespace: PidNamespace::shown(),

@@ -11,7 +11,7 @@ use aya::{
     },
 };
 
-use super::plan::{Attach, Program};
+use super::plan::{Attach, FunctionNames, Program};
 
 /// Keeps one program attached.
 pub(super) enum Link {
@@ -72,11 +72,16 @@ fn tail(log: &str) -> Vec<&str> {
 }
 
 /// Loads a program, ready to attach.
-pub(super) fn load(program: &mut Loadable, row: &'static Program, btf: &Btf) -> Result<()> {
+pub(super) fn load(
+    program: &mut Loadable,
+    row: &'static Program,
+    names: &FunctionNames,
+    btf: &Btf,
+) -> Result<()> {
     match row.attach {
         Attach::TraceEvent(event) => typed::<BtfTracePoint>(program)?.load(event, btf),
-        Attach::Entry(function) => typed::<FEntry>(program)?.load(function, btf),
-        Attach::Exit(function) => typed::<FExit>(program)?.load(function, btf),
+        Attach::Entry(function) => typed::<FEntry>(program)?.load(names.type_name(function), btf),
+        Attach::Exit(function) => typed::<FExit>(program)?.load(names.type_name(function), btf),
         Attach::Probe(_) | Attach::ReturnProbe(_) => typed::<KProbe>(program)?.load(),
         Attach::Iterator(target) => typed::<Iter>(program)?.load(target, btf),
     }
@@ -84,14 +89,14 @@ pub(super) fn load(program: &mut Loadable, row: &'static Program, btf: &Btf) -> 
 }
 
 /// Attaches a loaded program; an iterator is not attached but opened, by the seeding.
-pub(super) fn attach(ebpf: &mut Ebpf, row: &'static Program) -> Result<Option<Link>> {
+pub(super) fn attach(ebpf: &mut Ebpf, row: &'static Program, names: &FunctionNames) -> Result<Option<Link>> {
     let program = ebpf.program_mut(row.name).context("a loaded program is gone")?;
     let link = match row.attach {
         Attach::TraceEvent(_) => typed::<BtfTracePoint>(program)?.attach().map(Link::TraceEvent),
         Attach::Entry(_) => typed::<FEntry>(program)?.attach().map(Link::Entry),
         Attach::Exit(_) => typed::<FExit>(program)?.attach().map(Link::Exit),
         Attach::Probe(function) | Attach::ReturnProbe(function) => {
-            typed::<KProbe>(program)?.attach(function, 0).map(Link::Probe)
+            typed::<KProbe>(program)?.attach(names.symbol(function), 0).map(Link::Probe)
         }
         Attach::Iterator(_) => return Ok(None),
     };

@@ -34,7 +34,7 @@ fn name(line: &str) -> &str {
 }
 
 fn is_variant(name: &str, wanted: &str) -> bool {
-    name.strip_prefix(wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    name.strip_prefix(wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '$']))
 }
 
 #[cfg(test)]

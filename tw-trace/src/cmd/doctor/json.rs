@@ -8,6 +8,7 @@ use tw_trace_common::fields::FIELDS;
 use super::{Report, settings};
 use crate::kernel::capability::Capability;
 use crate::kernel::facts::{BtfFacts, FUNCTIONS, Told};
+use crate::kernel::function_name::Found;
 
 /// Version of the object's form; changes only add keys.
 const SCHEMA: u32 = 1;
@@ -107,11 +108,21 @@ fn functions(report: &Report) -> Value {
         let told = json!({
             "btf": function.params.as_ref().ok().map(Option::is_some),
             "params": function.params.ok().flatten(),
-            "kallsyms": function.symbol.ok(),
+            "kallsyms": function.symbol.as_ref().ok().map(|found| !matches!(found, Found::Absent)),
+            "symbols": function.symbol.ok().map(symbols),
         });
         ((*name).to_owned(), told)
     };
     Value::Object(FUNCTIONS.iter().map(entry).collect())
+}
+
+/// The names in kallsyms: none, the one that is used, or several that are not told apart.
+fn symbols(found: Found<String>) -> Vec<String> {
+    match found {
+        Found::Absent => Vec::new(),
+        Found::One(symbol) => vec![symbol],
+        Found::Several(symbols) => symbols,
+    }
 }
 
 fn backends(report: &Report) -> Vec<Value> {

@@ -8,6 +8,7 @@ use tw_trace_common::fields::{FIELDS, Need};
 use super::{Report, settings};
 use crate::kernel::capability::Capability;
 use crate::kernel::facts::{BtfFacts, Facts, Told};
+use crate::kernel::function_name::Found;
 
 pub(super) fn render(report: &Report, out: &mut impl Write) -> io::Result<()> {
     kernel(&report.facts, out)?;
@@ -143,7 +144,13 @@ fn symbols(facts: &Facts, out: &mut impl Write) -> io::Result<()> {
             Ok(None) => "no".to_owned(),
             Err(_) => "unknown".to_owned(),
         };
-        let in_symbols = function.symbol.map_or("unknown", yes_no);
+        let in_symbols = match function.symbol {
+            Ok(Found::Absent) => "no".to_owned(),
+            Ok(Found::One(symbol)) if symbol == *name => "yes".to_owned(),
+            Ok(Found::One(symbol)) => format!("yes, as {symbol}"),
+            Ok(Found::Several(symbols)) => format!("several: {}", symbols.join(", ")),
+            Err(_) => "unknown".to_owned(),
+        };
         writeln!(out, "  {name:<30} {in_btf:<8} {in_symbols}")?;
     }
     Ok(())

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Btf, Type, kind, le32};
+use crate::kernel::function_name::{Role, base, role};
 
 /// Steps that one lookup may take: `struct sock` needs some hundreds, a hostile file could nest without end.
 const BUDGET: u32 = 200_000;
@@ -157,8 +158,24 @@ impl Btf<'_> {
 
     /// How many parameters the function takes.
     pub fn function_params(&self, name: &str) -> Option<u32> {
-        let proto = self.get(self.named(name, is_function).next()?.size_or_type)?;
+        self.params_of(self.named(name, is_function).next()?)
+    }
+
+    fn params_of(&self, function: Type) -> Option<u32> {
+        let proto = self.get(function.size_or_type)?;
         (proto.kind == kind::FUNC_PROTO).then_some(proto.vlen)
+    }
+
+    /// Functions of this name in the source whose names were made unique, with how many parameters they take.
+    pub fn renamed(&self, name: &str) -> impl Iterator<Item = (&str, u32)> {
+        self.renamed_types(name).filter_map(|(ty, full)| Some((full, self.params_of(ty)?)))
+    }
+
+    pub(super) fn renamed_types(&self, name: &str) -> impl Iterator<Item = (Type, &str)> {
+        self.hashed(name).filter(|ty| is_function(ty.kind)).filter_map(move |ty| {
+            let full = std::str::from_utf8(self.string(ty.name_off)?).ok()?;
+            (base(full) == name && role(full) == Role::Renamed).then_some((ty, full))
+        })
     }
 
     /// How many arguments a BTF program on this trace event gets, `None` when the kernel has no such event.

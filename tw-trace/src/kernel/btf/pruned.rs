@@ -9,17 +9,18 @@ use super::{Btf, HEADER_LEN, MAGIC, TYPE_LEN, kind};
 const NOTHING: [u32; 3] = [0, (kind::PTR as u32) << 24, 0];
 
 impl Btf<'_> {
-    /// Keeps the functions and typedefs of these names, and nothing behind the last of them. The answer is BTF, in the
-    /// same byte order.
+    /// Keeps the functions and typedefs of these names, those whose names were made unique too, and nothing behind the
+    /// last of them. The answer is BTF, in the same byte order.
     pub fn pruned(&self, names: &[String]) -> Vec<u8> {
         let mut strings = vec![0];
         let mut kept = Vec::new();
         for name in names {
-            let offset = strings.len() as u32;
-            let of_name = self.named(name, |kind| matches!(kind, kind::FUNC | kind::TYPEDEF));
-            kept.extend(of_name.map(|ty| (ty.id, [offset, u32::from(ty.kind) << 24, ty.size_or_type])));
-            strings.extend(name.as_bytes());
-            strings.push(0);
+            let exact = self.named(name, |kind| matches!(kind, kind::FUNC | kind::TYPEDEF));
+            for (ty, name) in exact.map(|ty| (ty, name.as_str())).chain(self.renamed_types(name)) {
+                kept.push((ty.id, [strings.len() as u32, u32::from(ty.kind) << 24, ty.size_or_type]));
+                strings.extend(name.as_bytes());
+                strings.push(0);
+            }
         }
         kept.sort_unstable();
         let count = kept.last().map_or(0, |(id, _)| *id as usize);

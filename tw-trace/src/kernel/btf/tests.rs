@@ -313,3 +313,20 @@ fn the_running_kernels_btf_resolves() {
     let error = btf.offset_of("inet_timewait_sock", "tw_transparent").unwrap_err();
     assert!(matches!(error, LookupError::Bitfield { .. }), "{error}");
 }
+
+#[test]
+fn functions_whose_names_were_made_unique_are_found_by_the_name_in_the_source() {
+    let mut blob = Blob::new();
+    blob.func("f.llvm.12", 1);
+    let exact = blob.func("f", 2);
+    blob.func("f.cold", 3);
+    blob.func("ff.llvm.12", 4);
+    let bytes = blob.bytes();
+    let btf = Btf::parse(&bytes).unwrap();
+    assert_eq!(btf.renamed("f").collect::<Vec<_>>(), [("f.llvm.12", 1)]);
+    assert_eq!((btf.function_params("f"), btf.function_params("f.llvm.12")), (Some(2), Some(1)));
+    let pruned = btf.pruned(&["f".to_owned()]);
+    let pruned = Btf::parse(&pruned).unwrap();
+    assert!(pruned.has_function("f.llvm.12") && pruned.has_function("f") && !pruned.has_function("f.cold"));
+    assert_eq!(pruned.starts.len() as u32, exact + 1, "every type keeps its number");
+}

@@ -2,6 +2,7 @@
 
 use super::{FTRACE_DIRECT, Facts};
 use crate::kernel::capability::Capability;
+use crate::kernel::function_name::{Found, several};
 use crate::kernel::plan::{Attach, Backend, Program};
 
 /// Whether a program can do without its function's prototype.
@@ -51,11 +52,12 @@ impl Facts {
         }
     }
 
-    /// A function that was inlined or renamed has no symbol of its name.
+    /// A function that was inlined or renamed has no symbol of its name; one of several is not guessed.
     fn missing_symbol(&self, name: &str) -> Result<(), String> {
         match self.function(name).symbol {
-            Ok(false) => Err(format!("{name}() is not in kallsyms (inlined or renamed)")),
-            Ok(true) | Err(_) => Ok(()),
+            Ok(Found::Absent) => Err(format!("{name}() is not in kallsyms (inlined or renamed)")),
+            Ok(Found::Several(names)) => Err(several(name, &names)),
+            Ok(Found::One(_)) | Err(_) => Ok(()),
         }
     }
 

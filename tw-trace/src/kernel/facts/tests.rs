@@ -40,8 +40,13 @@ fn stored_btf_and_kallsyms_are_enough() {
     assert!(btf.ring_buffer && btf.iter_tcp && btf.kprobes && !btf.tw_kill && !btf.ftrace_direct);
     assert!(btf.offsets.is_err());
     assert_eq!(facts.addresses, Ok(true));
-    assert_eq!(facts.function("tcp_set_state"), Function { params: Ok(Some(2)), symbol: Ok(true) });
-    assert_eq!(facts.function("tcp_abort"), Function { params: Ok(None), symbol: Ok(false) });
+    let told = |name: &str| {
+        let function = facts.function(name);
+        (function.params.unwrap(), function.symbol.unwrap(), function.type_name)
+    };
+    let [known, gone] = ["tcp_set_state", "tcp_abort"].map(str::to_owned);
+    assert_eq!(told(&known), (Some(2), Found::One(known.clone()), known.clone()));
+    assert_eq!(told(&gone), (None, Found::Absent, gone.clone()));
 }
 
 #[test]
@@ -49,7 +54,7 @@ fn names_are_told_where_addresses_are_hidden() {
     let symbols = kallsyms::find(&b"0000000000000000 T tcp_set_state\n"[..], FUNCTIONS);
     let facts = Facts::from_parts(system(), Err(Untold("no BTF".into())), &symbols);
     assert_eq!(facts.addresses, Ok(false));
-    assert_eq!(facts.function("tcp_set_state").symbol, Ok(true));
+    assert_eq!(facts.function("tcp_set_state").symbol, Ok(Found::One("tcp_set_state".to_owned())));
     assert_eq!(facts.function("tcp_set_state").params, Err(Untold("no BTF".into())));
 }
 
@@ -59,6 +64,7 @@ pub(crate) fn able() -> Facts {
         offsets: Ok(Resolved { offsets: tw_trace_common::fields::Offsets::NONE, absent: Vec::new() }),
         trace_events: TRACE_EVENTS.iter().map(|name| (*name, Some(2))).collect(),
         functions: FUNCTIONS.iter().map(|name| (*name, Some(params_of(name)))).collect(),
+        renamed: BTreeMap::new(),
         ring_buffer: true,
         iter_tcp: true,
         tw_kill: false,
@@ -69,7 +75,7 @@ pub(crate) fn able() -> Facts {
     let mut system = system();
     system.capabilities = Ok(Capabilities { effective: u64::MAX, initial_user_ns: true });
     system.function_tracing = Ok(true);
-    let symbols = FUNCTIONS.iter().map(|name| (*name, true)).collect();
+    let symbols = FUNCTIONS.iter().map(|name| (*name, Found::One((*name).to_owned()))).collect();
     Facts { system, btf: Ok(btf), symbols: Ok(symbols), addresses: Ok(true), refused: Refused::default() }
 }
 

@@ -16,7 +16,7 @@ fn without(name: &str) -> Facts {
         *btf.functions.get_mut(name).unwrap() = None;
     }
     if let Ok(symbols) = &mut facts.symbols {
-        *symbols.get_mut(name).unwrap() = false;
+        *symbols.get_mut(name).unwrap() = Found::Absent;
     }
     facts
 }
@@ -193,7 +193,7 @@ fn a_backend_without_functions_is_no_function_backend() {
     let gone: Vec<_> = facts.btf.as_ref().unwrap().functions.keys().copied().collect();
     for name in gone {
         facts.btf.as_mut().unwrap().functions.insert(name, None);
-        facts.symbols.as_mut().unwrap().insert(name, false);
+        facts.symbols.as_mut().unwrap().insert(name, Found::Absent);
     }
     let refusal = plan(Backend::Fentry, &facts, EVERYTHING).unwrap_err().to_string();
     assert!(refusal.contains("tcp_set_state() is not in kallsyms"), "{refusal}");
