@@ -22,12 +22,15 @@ use crate::{
         prepare::{Attempts, Resolved},
         snapshots::{NetnsId, Snapshots},
     },
-    source::rings::Rings,
+    source::live::Live,
     start::{Started, Steps},
     stop::Stop,
     warning::Warning,
 };
 
+/// A blind spot of every run that is not about one namespace.
+const ONLY_SOCKETS: &str = "what was in TIME_WAIT before the start is not reported in network namespaces that nothing but \
+                            sockets holds (no name, mount, process, thread or open file)";
 /// An uncertainty of the lateness that is worth a word.
 const CLOCK_ERROR_TOLD: u64 = 50_000;
 /// A start that takes longer counts for `--duration` too.
@@ -63,7 +66,8 @@ pub struct Begun {
     pub kernel: Resolved,
     pub settings: Settings,
     pub loaded: Loaded,
-    pub rings: Rings,
+    /// Records from the first one on.
+    pub source: Live,
     pub header: Header,
     pub ending: Ending,
     /// CLOCK_MONOTONIC when the attaching of what tells anything began.
@@ -84,14 +88,14 @@ impl Begun {
         }
         let first = attempts.best()?;
         let mut snapshots = Snapshots::new(about.netns);
-        let Started { kernel, settings, mut loaded, rings, unlearned, before, started_ns } =
-            Started::best(attempts, first, settings, &snapshots, &about.steps, &warn)?;
-        let unseeded = seed(&mut loaded, &kernel, &snapshots, &stop.stop);
+        let Started { kernel, settings, mut loaded, mut source, unlearned, started_ns } =
+            Started::best(attempts, first, settings, &mut snapshots, &about.steps, &warn)?;
+        let walks = loaded.walks(&kernel.plan)?;
+        // There is no header yet that records could follow.
+        let unseeded = snapshots.seed(&walks, &stop.stop, &mut || source.keep())?;
         loaded.set_phase(Phase::Watching)?;
         about.steps.done("sockets of before seeded")?;
-        let after = snapshots.read();
         let mut header = header(&kernel, about, &snapshots, started_ns)?;
-        snapshots.started(before, after);
         if follows_owners(&kernel, &settings) {
             header.blind_spots.extend(unseen_of_owners(&kernel, &settings, &warn));
         }
@@ -100,7 +104,8 @@ impl Begun {
             header.blind_spots.push(why);
         }
         if about.netns.is_none() {
-            header.blind_spots.extend(untold(&snapshots));
+            header.blind_spots.extend(snapshots.unlooked.blind_spots());
+            header.blind_spots.push(ONLY_SOCKETS.to_owned());
         }
         if loaded.clock_error_ns > CLOCK_ERROR_TOLD {
             header.blind_spots.push(format!(
@@ -118,13 +123,16 @@ impl Begun {
             kernel,
             settings,
             loaded,
-            rings,
+            source,
             header,
             ending: Ending { snapshots, is_whole: about.scope == Scope::Whole },
             started_ns,
         })
     }
 }
+
+/// What a run does while namespaces are being visited, several times a second: records are not to be lost meanwhile.
+pub type Duties<'a> = &'a mut dyn FnMut(&mut Loaded) -> Result<()>;
 
 /// The namespaces of a run that goes on.
 pub struct Ending {
@@ -135,12 +143,17 @@ pub struct Ending {
 
 impl Ending {
     /// Seeds once more what is not followed, in the namespaces that there are now; returns which could not be.
-    pub fn seed_again(&mut self, loaded: &mut Loaded, kernel: &Resolved, stop: &Stop) -> Result<Vec<String>> {
-        self.snapshots.reopen();
+    pub fn seed_again(
+        &mut self,
+        loaded: &mut Loaded,
+        kernel: &Resolved,
+        stop: &Stop,
+        duties: Duties,
+    ) -> Result<Vec<String>> {
+        let walks = loaded.walks(&kernel.plan)?;
         loaded.set_phase(Phase::SeedingAgain)?;
-        let unseeded = seed(loaded, kernel, &self.snapshots, stop);
+        let unseeded = self.snapshots.seed_again(&walks, stop, &mut || duties(loaded))?;
         loaded.set_phase(Phase::Watching)?;
-        self.snapshots.release();
         Ok(unseeded)
     }
 
@@ -150,17 +163,15 @@ impl Ending {
     }
 
     /// Detaches between two readings of the kernel's counters, and books what went unseen. Returns CLOCK_MONOTONIC then.
-    pub fn end(mut self, loaded: &mut Loaded, kernel: &Resolved) -> Result<(Snapshots, u64)> {
+    pub fn end(mut self, loaded: &mut Loaded, kernel: &Resolved, duties: Duties) -> Result<(Snapshots, u64)> {
         let snapshots = &mut self.snapshots;
-        snapshots.reopen();
+        snapshots.read_before_detaching(&mut || duties(loaded))?;
         // What filters select cannot be compared with what the kernel has.
-        let living = self.is_whole.then(|| snapshots.read().living());
-        let check = unless_told(loaded.check(&kernel.plan, snapshots, living, kernel.tick)).flatten();
-        let before = snapshots.read();
+        let living = self.is_whole.then(|| snapshots.living());
+        let check = unless_told(loaded.check(&kernel.plan, snapshots, living, kernel.tick, duties)).flatten();
         loaded.detach()?;
         let ended = kernel_ns()?;
-        let after = snapshots.read();
-        snapshots.ended(before, after);
+        snapshots.read_after_detaching(&mut || duties(loaded))?;
         std::thread::sleep(LAST_PROGRAMS);
         if let Some(check) = check {
             unless_told(loaded.book_unseen(&check));
@@ -172,22 +183,6 @@ impl Ending {
 /// What came of looking for sockets that went unseen; not to be able to look costs nothing else.
 fn unless_told<T>(result: Result<T>) -> Option<T> {
     result.map_err(|why| Warning::Unchecked { why: format!("{why:#}") }.tell()).ok()
-}
-
-/// Seeds every namespace that can be entered; returns which could not, and why.
-fn seed(loaded: &mut Loaded, kernel: &Resolved, snapshots: &Snapshots, stop: &Stop) -> Vec<String> {
-    let mut unseeded = Vec::new();
-    for netns in snapshots.namespaces() {
-        if stop.is_asked() {
-            unseeded.push("the run was stopped before all namespaces were seeded".to_owned());
-            break;
-        }
-        match loaded.seed(&kernel.plan, netns) {
-            Ok(()) => {}
-            Err(error) => unseeded.push(format!("{error:#}")),
-        }
-    }
-    unseeded
 }
 
 /// Whether records or keys say whose a connection is.
@@ -207,25 +202,11 @@ fn unseen_of_owners(kernel: &Resolved, settings: &Settings, warn: impl Fn(&Warni
     outside.into_iter().chain(groups).map(str::to_owned).collect()
 }
 
-fn untold(snapshots: &Snapshots) -> Option<String> {
-    let untold = snapshots.untold;
-    let who = match untold {
-        0 => return None,
-        1 => "1 process hides its".to_owned(),
-        more => format!("{more} processes hide their"),
-    };
-    Some(format!(
-        "{who} network namespace: sockets that were in TIME_WAIT there before the start are not told, unless another \
-         process shows it"
-    ))
-}
-
 fn header(kernel: &Resolved, about: &About, snapshots: &Snapshots, started: u64) -> Result<Header> {
     // A namespace of its own has settings of its own; without one, those of the namespace we are in.
-    let watched = about.netns.and_then(|_| snapshots.namespaces().next());
-    let sysctls = match watched {
+    let sysctls = match snapshots.open_only() {
         // Not being allowed in is told with the seeding.
-        Some(netns) => run_in(netns, Sysctls::read).unwrap_or_default(),
+        Some(netns) => run_in(&netns, Sysctls::read).unwrap_or_default(),
         None => Sysctls::read(),
     };
     Ok(Header {

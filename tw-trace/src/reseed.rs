@@ -7,15 +7,17 @@ use tw_trace_common::{
 };
 
 use crate::{
-    begin::Ending,
+    begin::{Duties, Ending},
     kernel::{load::Loaded, prepare::Resolved},
     stop::Stop,
     warning::Warning,
 };
 
 /// What is known of sockets that were lost.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Reseeding {
+    /// Time-wait sockets that can be followed at once.
+    room: u32,
     /// At the last look.
     lost: u64,
     /// When they were last looked for.
@@ -23,16 +25,20 @@ pub struct Reseeding {
 }
 
 impl Reseeding {
+    pub const fn new(room: u32) -> Self {
+        Self { room, lost: 0, looked_for: 0 }
+    }
+
     /// To be asked every second, with what the kernel side counted: once sockets were lost, no more are being lost, and
     /// there is room, the iterator seeds those that are still there. Says so.
     pub fn look(
         &mut self,
         counters: &[u64; COUNT as usize],
-        room: u32,
         loaded: &mut Loaded,
         kernel: &Resolved,
         ending: &mut Ending,
         stop: &Stop,
+        duties: Duties,
     ) -> Result<()> {
         let lost = without_room(counters);
         let goes_on = lost != self.lost;
@@ -41,14 +47,14 @@ impl Reseeding {
             return Ok(());
         }
         let before = loaded.whole_ledger()?;
-        if !has_room(&before, room) {
+        if !has_room(&before, self.room) {
             return Ok(());
         }
-        for why in ending.seed_again(loaded, kernel, stop)? {
+        for why in ending.seed_again(loaded, kernel, stop, duties)? {
             Warning::SeedIncomplete { why }.tell();
         }
         let after = loaded.whole_ledger()?;
-        if has_room(&after, room) {
+        if has_room(&after, self.room) {
             // All that are still there are followed now; else there is more to look for later.
             self.looked_for = lost;
         }

@@ -22,7 +22,7 @@ use crate::{
     output::is_read,
     reseed::Reseeding,
     sink::{Lost, Sink},
-    source::live::Live,
+    source::live::{Live, settled_ns},
     stop::Stop,
     summary::Summary,
     wall_clock::WallClock,
@@ -31,8 +31,7 @@ use crate::{
 
 /// How often losses are looked at, and told.
 const LOSS_CHECK: Duration = Duration::from_secs(1);
-/// In nanoseconds. Records of that long ago have come to their places in the ring buffers.
-const SETTLED: u64 = 1_000_000;
+
 /// Runs to the end and returns the summary; everything is detached by then. `warn` gets what is ill at once.
 pub fn run(
     attempts: &mut Attempts,
@@ -43,7 +42,7 @@ pub fn run(
 ) -> Result<Summary> {
     let listener = &about.steps.listener;
     let mut sink = make_sink(listener.stop.clone())?;
-    let Begun { kernel, settings, loaded, rings, header, mut ending, started_ns } =
+    let Begun { kernel, settings, loaded, source, header, mut ending, started_ns } =
         Begun::new(attempts, settings, about, warn)?;
     tell(sink.header(&header).and_then(|()| sink.flush()))?;
     if let Some(duration) = about.duration {
@@ -54,15 +53,16 @@ pub fn run(
         #[cfg(feature = "debug-log")]
         log: None,
         loaded,
-        source: Live::new(rings),
-        collector: Collector::new(settings.tick.ns),
-        sink,
+        records: Records {
+            source,
+            collector: Collector::new(settings.tick.ns),
+            sink,
+            told: 0,
+            most: about.count.unwrap_or(u64::MAX),
+        },
         told_losses: [0; COUNT as usize],
-        reseeding: Reseeding::default(),
+        reseeding: Reseeding::new(settings.sizes.time_waits),
         wall_clock: WallClock::new(header.realtime_offset_ns),
-        room: settings.sizes.time_waits,
-        told: 0,
-        most: about.count.unwrap_or(u64::MAX),
         watched: Watched {
             overflows: kernel.plan.program(Serves::Overflows).is_some(),
             ..Watched::streaming(settings.stream)
@@ -75,7 +75,9 @@ pub fn run(
     let runtime = Builder::new_current_thread().enable_time().build().context("starting the runtime")?;
     runtime.block_on(session.follow(&listener.stop, &kernel, &mut ending))?;
 
-    let (snapshots, ended) = ending.end(&mut session.loaded, &kernel)?;
+    let Session { loaded, records, .. } = &mut session;
+    let mut duties = |loaded: &mut Loaded| records.drain(loaded, settled_ns()?).map(|_| ());
+    let (snapshots, ended) = ending.end(loaded, &kernel, &mut duties)?;
     session.finish(snapshots, &kernel, about, [started_ns, ended])
 }
 
@@ -89,50 +91,27 @@ struct Session {
     #[cfg(feature = "debug-log")]
     log: Option<DebugLog>,
     loaded: Loaded,
-    source: Live,
-    collector: Collector,
-    sink: Box<dyn Sink>,
+    records: Records,
     told_losses: [u64; COUNT as usize],
     reseeding: Reseeding,
     wall_clock: WallClock,
-    /// Time-wait sockets that can be followed at once.
-    room: u32,
-    /// Records told, and how many are to be told at most; all are taken note of.
-    told: u64,
-    most: u64,
     watched: Watched,
 }
 
-impl Session {
-    /// Hands on records until somebody asks to stop, enough is told, or nobody reads the output any more.
-    async fn follow(&mut self, stop: &Stop, kernel: &Resolved, ending: &mut Ending) -> Result<()> {
-        let mut next_check = Instant::now() + LOSS_CHECK;
-        while !stop.is_asked() && self.told < self.most {
-            tokio::select! {
-                () = stop.asked() => {}
-                () = self.source.ready() => {}
-            }
-            self.drain(kernel_ns()?.saturating_sub(SETTLED))?;
-            if Instant::now() >= next_check {
-                next_check = Instant::now() + LOSS_CHECK;
-                if let Some(offset_ns) = self.wall_clock.look()? {
-                    self.sink.wall_clock(offset_ns);
-                }
-                self.tell_losses()?;
-                let Self { told_losses, room, loaded, reseeding, .. } = self;
-                loaded.relieve_ledgers(|net| ending.watches(net))?;
-                reseeding.look(told_losses, *room, loaded, kernel, ending, stop)?;
-                if !is_read() {
-                    break;
-                }
-            }
-        }
-        Ok(())
-    }
+/// Records on their way from the kernel to the output.
+struct Records {
+    source: Live,
+    collector: Collector,
+    sink: Box<dyn Sink>,
+    /// Records told, and how many are to be told at most; all are taken note of.
+    told: u64,
+    most: u64,
+}
 
+impl Records {
     /// Hands on what was made before `until_ns`; returns how many records that were.
-    fn drain(&mut self, until_ns: u64) -> Result<usize> {
-        let Self { source, collector, sink, told, most, loaded, .. } = self;
+    fn drain(&mut self, loaded: &mut Loaded, until_ns: u64) -> Result<usize> {
+        let Self { source, collector, sink, told, most } = self;
         // Before the records: one of them may be the last that is heard of a cgroup.
         sink.cgroups_seen(&loaded.take_cgroups()?);
         let taken = source.drain(until_ns, |record| {
@@ -143,7 +122,46 @@ impl Session {
             }
             Ok(())
         })?;
-        tell(self.sink.flush())?;
+        tell(sink.flush())?;
+        Ok(taken)
+    }
+
+    fn are_enough(&self) -> bool {
+        self.told >= self.most
+    }
+}
+
+impl Session {
+    /// Hands on records until somebody asks to stop, enough is told, or nobody reads the output any more.
+    async fn follow(&mut self, stop: &Stop, kernel: &Resolved, ending: &mut Ending) -> Result<()> {
+        let mut next_check = Instant::now() + LOSS_CHECK;
+        while !stop.is_asked() && !self.records.are_enough() {
+            tokio::select! {
+                () = stop.asked() => {}
+                () = self.records.source.ready() => {}
+            }
+            self.drain(settled_ns()?)?;
+            if Instant::now() >= next_check {
+                next_check = Instant::now() + LOSS_CHECK;
+                if let Some(offset_ns) = self.wall_clock.look()? {
+                    self.records.sink.wall_clock(offset_ns);
+                }
+                self.tell_losses()?;
+                let Self { told_losses, loaded, reseeding, records, .. } = self;
+                loaded.relieve_ledgers(|net| ending.watches(net))?;
+                let mut duties = |loaded: &mut Loaded| records.drain(loaded, settled_ns()?).map(|_| ());
+                reseeding.look(told_losses, loaded, kernel, ending, stop, &mut duties)?;
+                if !is_read() {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands on what was made before `until_ns`; returns how many records that were.
+    fn drain(&mut self, until_ns: u64) -> Result<usize> {
+        let taken = self.records.drain(&mut self.loaded, until_ns)?;
         #[cfg(feature = "debug-log")]
         if let Some(log) = &mut self.log {
             log.flush();
@@ -159,11 +177,15 @@ impl Session {
             let is_loss = matches!(counter.kind(), CounterKind::LostRecord | CounterKind::LostSocket);
             let lost = counters[counter as usize].saturating_sub(self.told_losses[counter as usize]);
             if is_loss && lost > 0 {
-                tell(self.sink.lost(&Lost { count: lost, place: counter.name().to_owned(), mono_ns }))?;
+                tell(self.records.sink.lost(&Lost {
+                    count: lost,
+                    place: counter.name().to_owned(),
+                    mono_ns,
+                }))?;
             }
         }
         self.told_losses = counters;
-        tell(self.sink.flush())
+        tell(self.records.sink.flush())
     }
 
     /// Takes what is still in the ring, then adds up.
@@ -188,9 +210,10 @@ impl Session {
             to_mono_ns,
         };
         let audit = audit(&snapshots.finish(), &totals, kernel.counted_at, &about.scope);
-        let summary = self.collector.finish(&totals, audit);
+        let Records { collector, mut sink, .. } = self.records;
+        let summary = collector.finish(&totals, audit);
         if about.summary == Tell::Yes {
-            tell(self.sink.summary(&summary).and_then(|()| self.sink.flush()))?;
+            tell(sink.summary(&summary).and_then(|()| sink.flush()))?;
         }
         Ok(summary)
     }

@@ -15,9 +15,9 @@ use crate::{
         plan::Serves,
         prepare::{Attempts, Resolved},
         program::Refused,
-        snapshots::{Readings, Snapshots},
+        snapshots::Snapshots,
     },
-    source::rings::Rings,
+    source::live::Live,
     stderr,
     stop::Listener,
     warning::Warning,
@@ -28,12 +28,10 @@ pub struct Started {
     pub kernel: Resolved,
     pub settings: Settings,
     pub loaded: Loaded,
-    pub rings: Rings,
+    pub source: Live,
     /// Why the length of TIME_WAIT could not be learned beforehand.
     pub unlearned: Option<anyhow::Error>,
-    /// The kernel's counters right before the first program that tells anything was attached.
-    pub before: Readings,
-    /// CLOCK_MONOTONIC then.
+    /// CLOCK_MONOTONIC when the attaching of what tells anything began.
     pub started_ns: u64,
 }
 
@@ -43,14 +41,14 @@ impl Started {
         attempts: &mut Attempts,
         mut kernel: Resolved,
         settings: impl Fn(&Resolved) -> Settings,
-        snapshots: &Snapshots,
+        snapshots: &mut Snapshots,
         steps: &Steps,
         warn: impl Fn(&Warning),
     ) -> Result<Self> {
         loop {
             let settings = settings(&kernel);
             let log = settings.log;
-            let refused = match Self::attempt(kernel, settings, snapshots, steps) {
+            let refused = match Self::attempt(kernel, settings, &mut *snapshots, steps) {
                 Ok(started) => return Ok(started),
                 Err(error) => error.downcast::<Refused>()?,
             };
@@ -64,7 +62,7 @@ impl Started {
     fn attempt(
         mut kernel: Resolved,
         settings: Settings,
-        snapshots: &Snapshots,
+        snapshots: &mut Snapshots,
         steps: &Steps,
     ) -> Result<Self> {
         let btf = kernel.btf.take().context("the kernel's types were let go before loading")?;
@@ -76,9 +74,9 @@ impl Started {
         loaded.attach_armings(&kernel.plan)?;
         let unlearned = loaded.learn_timewait_len(&kernel.plan).err();
         steps.done("length of TIME_WAIT learned")?;
-        let rings = loaded.take_rings(settings.sizes)?;
+        let source = Live::new(loaded.take_rings(settings.sizes)?);
+        snapshots.read_before_attaching(&steps.listener.stop)?;
         let started_ns = kernel_ns()?;
-        let before = snapshots.read();
         if kernel.plan.program(Serves::Armings).is_some() {
             // Sockets that enter are followed when all that tells of their ends is there.
             loaded.attach(&kernel.plan)?;
@@ -88,7 +86,7 @@ impl Started {
             loaded.attach(&kernel.plan)?;
         }
         steps.done("programs attached")?;
-        Ok(Self { kernel, settings, loaded, rings, unlearned, before, started_ns })
+        Ok(Self { kernel, settings, loaded, source, unlearned, started_ns })
     }
 }
 

@@ -48,6 +48,11 @@ pub trait View {
     /// See [`CgroupNames::seen`](crate::sink::CgroupNames::seen).
     fn cgroups_seen(&mut self, _ids: &[u64]) {}
 
+    /// Hands on what is streamed beside the counting.
+    fn drain(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// At least once a second, whatever the interval.
     fn look(&mut self, _loaded: &Loaded) -> Result<()> {
         Ok(())
@@ -106,7 +111,8 @@ pub fn watch(
     let runtime = Builder::new_current_thread().enable_time().build().context("starting the runtime")?;
     runtime.block_on(show(view.as_mut(), &mut begun, pace, &listener.stop))?;
     let Begun { kernel, mut loaded, ending, started_ns, .. } = begun;
-    let (snapshots, to_ns) = ending.end(&mut loaded, &kernel)?;
+    let (snapshots, to_ns) =
+        ending.end(&mut loaded, &kernel, &mut |loaded| while_visiting(view.as_mut(), loaded))?;
     let end = End {
         namespaces: snapshots.finish(),
         counted_at: kernel.counted_at,
@@ -122,11 +128,19 @@ pub fn watch(
     view.finish(&loaded, &end)
 }
 
+/// What is not to wait until all namespaces are visited.
+fn while_visiting(view: &mut dyn View, loaded: &mut Loaded) -> Result<()> {
+    if view.names_cgroups() {
+        view.cgroups_seen(&loaded.take_cgroups()?);
+    }
+    view.drain()
+}
+
 /// Shows until somebody asks to stop, enough is shown, or nobody reads any more. Intervals do not drift.
 async fn show(view: &mut dyn View, begun: &mut Begun, pace: Pace, stop: &Stop) -> Result<()> {
     let Begun { loaded, kernel, settings, ending, header, .. } = begun;
     let mut wall_clock = WallClock::new(header.realtime_offset_ns);
-    let mut reseeding = Reseeding::default();
+    let mut reseeding = Reseeding::new(settings.sizes.time_waits);
     let mut shown = 0;
     let mut due = Instant::now() + pace.interval;
     let pause = if view.names_cgroups() { CGROUPS } else { LOOK };
@@ -152,7 +166,9 @@ async fn show(view: &mut dyn View, begun: &mut Begun, pace: Pace, stop: &Stop) -
         view.look(loaded)?;
         if view.follows_sockets() {
             loaded.relieve_ledgers(|net| ending.watches(net))?;
-            reseeding.look(&loaded.counters()?, settings.sizes.time_waits, loaded, kernel, ending, stop)?;
+            let counters = loaded.counters()?;
+            let mut duties = |loaded: &mut Loaded| while_visiting(view, loaded);
+            reseeding.look(&counters, loaded, kernel, ending, stop, &mut duties)?;
         }
         if Instant::now() >= due {
             view.interval(loaded, kernel_ns()?)?;

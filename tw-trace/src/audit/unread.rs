@@ -10,6 +10,8 @@ use crate::collector::Gone;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Unreadable {
     Gone,
+    /// While the run went on it was looked which are there, and these were not found: perhaps some hide.
+    NotFound,
     NotRead,
     /// In words that are the same for every namespace.
     Because(String),
@@ -36,7 +38,7 @@ impl Unread {
 
     pub(super) fn add_gone(&mut self, gone: &Gone) {
         if gone.namespaces > 0 {
-            let sum = self.0.entry(Unreadable::Gone).or_default();
+            let sum = self.0.entry(Unreadable::NotFound).or_default();
             sum.namespaces += gone.namespaces;
             sum.ledger = sum.ledger.plus(&gone.ledger);
             if sum.inode == 0 {
@@ -79,6 +81,7 @@ impl Unreadable {
     fn of_one(&self) -> &str {
         match self {
             Self::Gone => "it is gone and its counters with it",
+            Self::NotFound => "not found any more",
             Self::NotRead => "its counters were not read",
             Self::Because(why) => why,
         }
@@ -87,6 +90,7 @@ impl Unreadable {
     fn of_many(&self) -> &str {
         match self {
             Self::Gone => "they are gone and their counters with them",
+            Self::NotFound => "not found any more",
             Self::NotRead => "their counters were not read",
             Self::Because(why) => why,
         }
@@ -107,14 +111,18 @@ mod tests {
         }
         unread.add_gone(&Gone { namespaces: 1000, ledger: ledger(3000) });
         let lines: Vec<String> = unread.lines().collect();
-        assert_eq!(lines.len(), 2);
+        assert_eq!(lines.len(), 3);
         assert_eq!(
             lines[0],
-            "1300 namespaces (one of them was 100): they are gone and their counters with them, so their 3600 entered and \
-             3299 exited sockets were not compared with the kernel's counters"
+            "300 namespaces (one of them was 100): they are gone and their counters with them, so their 600 entered and \
+             300 exited sockets were not compared with the kernel's counters"
         );
         assert!(
-            lines[1].starts_with("namespace 7: permission denied, so its 5 entered and 4 exited"),
+            lines[1].starts_with("1000 namespaces (one of them was 0): not found any more, so their 3000"),
+            "{lines:?}"
+        );
+        assert!(
+            lines[2].starts_with("namespace 7: permission denied, so its 5 entered and 4 exited"),
             "{lines:?}"
         );
     }

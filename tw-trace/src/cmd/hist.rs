@@ -70,7 +70,7 @@ pub fn hist(args: &HistArgs, verbose: u8) -> Result<()> {
     let pace = Pace { interval: args.interval.unwrap_or(FOREVER), count: args.count };
     let show = Show { asked, reasons: filter.filter.reasons, most: args.count, summary: about.summary };
     watch(&mut attempts, settings, &about, pace, Warning::tell, |begun, out| {
-        let events = args.with_events.then(|| Live::new(take_rings(begun)));
+        let events = args.with_events.then(|| take_source(begun));
         let told = if args.interval.is_none() && !args.quiet { Tell::Yes } else { Tell::No };
         Ok(Box::new(HistView::new(format(args, out), show, begun.settings.tick.ns, events, told)))
     })
@@ -103,8 +103,8 @@ const fn by(arg: Option<ByArg>) -> Option<By> {
     }
 }
 
-fn take_rings(begun: &mut Begun) -> Rings {
-    std::mem::replace(&mut begun.rings, Rings::new(Vec::new()))
+fn take_source(begun: &mut Begun) -> Live {
+    std::mem::replace(&mut begun.source, Live::new(Rings::new(Vec::new())))
 }
 
 fn format(args: &HistArgs, out: Output) -> Box<dyn Format> {

@@ -76,7 +76,7 @@ pub fn attempts(attach: &AttachArgs, wants: Wants, steps: &Steps) -> Result<Atte
 /// Room for time-wait sockets when the command line gives none.
 pub fn time_waits(netns: Option<NetnsId>, memory: Memory) -> u32 {
     let limit = netns
-        .and_then(|id| netns::enumerate().found.remove(&id.inode))
+        .and_then(|id| netns::find_one(id.inode))
         .and_then(|netns| netns::run_in(&netns, Sysctls::read).ok()?.number("tcp_max_tw_buckets"));
     sizing::time_waits(limit, memory)
 }

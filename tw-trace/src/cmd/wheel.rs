@@ -1,5 +1,7 @@
 //! `tw-trace wheel`: where time-wait timers sit on the timer wheel, when they fire, and how large the bursts are.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use tw_trace_common::{config::Cell, histogram::Series};
 
@@ -11,12 +13,13 @@ use crate::{
     filter,
     kernel::{
         load::{Log, Settings, Sizes},
-        netns::{Counters, enumerate, run_in},
+        netns::{Budget, Counters, Place, find, visit},
         plan::Wants,
         prepare::Resolved,
         snapshots::NetnsId,
         wheel::slots,
     },
+    stop::Stop,
     warning::Warning,
     watch::{Pace, watch},
 };
@@ -32,6 +35,8 @@ pub mod view;
 
 /// Timers that may be armed while those of before the start are being counted.
 const MEANWHILE: u64 = 1 << 17;
+/// So long may it take to go through all namespaces for that.
+const COUNTING: Duration = Duration::from_millis(500);
 
 pub fn wheel(args: &WheelArgs, verbose: u8) -> Result<()> {
     if let Some(path) = &args.from {
@@ -43,7 +48,7 @@ pub fn wheel(args: &WheelArgs, verbose: u8) -> Result<()> {
     let filter = filter::resolve(&args.filters, netns, None).map_err(Usage)?;
     let mut attempts = attempts(&args.attach, Wants::WHEEL, &steps)?;
     let wheel_slots = slots()?;
-    let seeds = living(netns) + MEANWHILE;
+    let seeds = living(netns, &steps.listener.stop) + MEANWHILE;
     let settings = |kernel: &Resolved| Settings {
         sizes: Sizes {
             wheel_slots,
@@ -93,8 +98,11 @@ fn refuse_what_timers_do_not_know(filters: &FilterArgs) -> Result<(), Usage> {
 }
 
 /// Time-wait sockets there are now, as far as the namespaces can be read.
-fn living(only: Option<NetnsId>) -> u64 {
-    let found = enumerate().found;
-    let wanted = found.values().filter(|netns| only.is_none_or(|only| only.inode == netns.inode));
-    wanted.filter_map(|netns| run_in(netns, Counters::read).ok()?.ok()).map(|counters| counters.tw).sum()
+fn living(only: Option<NetnsId>, stop: &Stop) -> u64 {
+    let wanted = |place: &Place| only.is_none_or(|only| only.inode == place.inode);
+    let places: Vec<_> = find().places.into_values().filter(wanted).collect();
+    let budget = Budget { time: COUNTING, stop: Some(stop) };
+    let visited =
+        visit(&places, &budget, || (Counters::read(), Duration::ZERO), || Ok(())).unwrap_or_default();
+    visited.into_values().filter_map(|counters| counters.ok()?.ok()).map(|counters| counters.tw).sum()
 }

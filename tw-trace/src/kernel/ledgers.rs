@@ -125,7 +125,9 @@ impl Loaded {
         self.take_over(epoch)?;
         let many = self.taken.many.max(MANY_NAMESPACES);
         if self.taken.ledgers.len() > many {
-            self.taken.fold(&netns::inodes(), is_kept);
+            if let Some(inodes) = netns::inodes() {
+                self.taken.fold(&inodes, is_kept);
+            }
             self.taken.many = 2 * self.taken.ledgers.len();
         }
         Ok(())

@@ -1,25 +1,26 @@
 //! The network namespaces of this host: found, named on the command line, entered for a moment.
-//!
-//! Not found are namespaces that only a socket, an open file or a single thread keeps alive.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail};
 use nix::sched::{CloneFlags, setns};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
 
-use super::mounts;
-
 mod counters;
+mod find;
+mod unlooked;
+mod visit;
 
 pub use counters::{Counters, Sysctls};
+pub use find::{Found, Place, find, find_one, inodes};
+pub use unlooked::Unlooked;
+pub use visit::{Budget, Unvisited, Visited, visit};
 
 /// Where ip-netns(8) keeps named namespaces.
 const NAMED: &str = "/run/netns";
@@ -33,8 +34,6 @@ const NS_GET_NSTYPE: libc::c_ulong = 0xb703;
 pub struct Netns {
     /// `net.ns.inum`, as in `ls -l /proc/PID/ns/net`.
     pub inode: u32,
-    /// The ip-netns name, where it has one.
-    pub name: Option<String>,
     file: File,
 }
 
@@ -48,13 +47,7 @@ impl Netns {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a network namespace"));
         }
         let inode = file.metadata()?.ino() as u32;
-        let name = match path.parent() {
-            Some(parent) if parent == Path::new(NAMED) => {
-                path.file_name().map(|n| n.to_string_lossy().into_owned())
-            }
-            _ => None,
-        };
-        Ok(Self { inode, name, file })
+        Ok(Self { inode, file })
     }
 
     /// The namespace of the calling thread.
@@ -77,13 +70,13 @@ fn open_without_waiting(path: &Path) -> io::Result<File> {
 /// The cookie of the namespace that the calling thread is in: never used again, unlike an inode.
 /// `None` before Linux 5.14 (SO_NETNS_COOKIE).
 pub fn cookie() -> Option<u64> {
-    let socket = std::net::UdpSocket::bind("0.0.0.0:0").or_else(|_| std::net::UdpSocket::bind("[::]:0"));
+    let socket = datagram_socket()?;
     let mut cookie = 0u64;
     let mut len = size_of::<u64>() as libc::socklen_t;
     // SAFETY: the kernel writes at most `len` bytes.
     let failed = unsafe {
         libc::getsockopt(
-            socket.ok()?.as_raw_fd(),
+            socket.as_raw_fd(),
             libc::SOL_SOCKET,
             SO_NETNS_COOKIE,
             (&raw mut cookie).cast(),
@@ -94,79 +87,11 @@ pub fn cookie() -> Option<u64> {
     (failed == 0).then_some(cookie & u64::from(u32::MAX))
 }
 
-/// The namespaces found, by inode, and how many processes would not tell theirs.
-#[derive(Debug, Default)]
-pub struct Namespaces {
-    pub found: BTreeMap<u32, Netns>,
-    /// Processes of other users, which only root (CAP_SYS_PTRACE) may ask.
-    pub untold: usize,
-}
-
-/// All network namespaces that a name, a bind mount or a process holds.
-pub fn enumerate() -> Namespaces {
-    let mut all = Namespaces::default();
-    let mut add = |path: &Path| -> io::Result<()> {
-        let namespace = Netns::open(path)?;
-        all.found.entry(namespace.inode).or_insert(namespace);
-        Ok(())
-    };
-    // Names first, so that they win over processes. What cannot be opened is stale or not a network namespace.
-    let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let mounted = mounts::of_type(&mountinfo, "nsfs").into_iter().filter(|mount| is_net(&mount.root));
-    for path in named_paths().into_iter().chain(mounted.map(|mount| mount.point)) {
-        let _stale = add(&path);
-    }
-    let _always_there = add(Path::new("/proc/thread-self/ns/net"));
-    let mut seen: Vec<PathBuf> = Vec::new();
-    let mut untold = 0;
-    for process in process_dirs() {
-        let path = process.join("ns/net");
-        match fs::read_link(&path) {
-            Ok(link) if seen.contains(&link) => {}
-            Ok(link) => {
-                if add(&path).is_ok() {
-                    seen.push(link);
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => untold += 1,
-            // The process has ended.
-            Err(_) => {}
-        }
-    }
-    all.untold = untold;
-    all
-}
-
-/// The inodes of the network namespaces that a name, a bind mount or a process holds, without opening any.
-pub fn inodes() -> BTreeSet<u64> {
-    let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let mounted = mounts::of_type(&mountinfo, "nsfs").into_iter().map(|mount| mount.root);
-    let links = process_dirs().filter_map(|process| fs::read_link(process.join("ns/net")).ok());
-    mounted.chain(links).filter_map(|link| inode_of(&link)).collect()
-}
-
-/// Of `net:[INODE]`.
-fn inode_of(link: &Path) -> Option<u64> {
-    link.to_str()?.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok()
-}
-
-/// Whether an nsfs mount's root is `net:[INODE]`.
-fn is_net(root: &Path) -> bool {
-    root.as_os_str().as_encoded_bytes().starts_with(b"net:[")
-}
-
-fn named_paths() -> Vec<PathBuf> {
-    fs::read_dir(NAMED).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
-}
-
-fn process_dirs() -> impl Iterator<Item = PathBuf> {
-    let is_pid = |name: &OsStr| name.as_encoded_bytes().iter().all(u8::is_ascii_digit);
-    fs::read_dir("/proc")
+/// Bound to nothing: a socket of either family knows its namespace.
+fn datagram_socket() -> Option<OwnedFd> {
+    [AddressFamily::Inet, AddressFamily::Inet6]
         .into_iter()
-        .flatten()
-        .flatten()
-        .filter(move |entry| is_pid(&entry.file_name()))
-        .map(|entry| entry.path())
+        .find_map(|family| socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None).ok())
 }
 
 /// The inode that `--netns INODE|NAME|PATH` means.
@@ -198,12 +123,12 @@ fn open_spec(path: &Path, spec: &str) -> Result<u32> {
 }
 
 fn resolve_inode(inode: u32) -> Result<u32> {
-    let all = enumerate();
-    if all.found.contains_key(&inode) {
+    let Found { places, unlooked } = find();
+    if places.contains_key(&inode) {
         return Ok(inode);
     }
-    let known: Vec<String> = all.found.keys().map(u32::to_string).collect();
-    let untold = match all.untold {
+    let known: Vec<String> = places.keys().map(u32::to_string).collect();
+    let untold = match unlooked.refused {
         0 => String::new(),
         untold => format!(", and those of {untold} processes that would not tell"),
     };
@@ -238,13 +163,15 @@ pub fn run_in<T: Send>(namespace: &Netns, task: impl FnOnce() -> T + Send) -> Re
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::skip::skip;
 
     #[test]
     fn the_own_namespace_is_among_those_found() {
         let current = Netns::current().unwrap();
-        assert!(enumerate().found.contains_key(&current.inode));
+        assert!(find().places.contains_key(&current.inode));
         assert_eq!(resolve(&current.inode.to_string()).unwrap(), current.inode);
         assert_eq!(resolve(&format!("net:[{}]", current.inode)).unwrap(), current.inode);
         assert_eq!(resolve("/proc/self/ns/net").unwrap(), current.inode);

@@ -34,9 +34,10 @@ impl Loaded {
     pub fn check(
         &mut self,
         plan: &Plan,
-        snapshots: &Snapshots,
+        snapshots: &mut Snapshots,
         living: Option<u64>,
         tick: Tick,
+        duties: &mut dyn FnMut(&mut Self) -> Result<()>,
     ) -> Result<Option<Check>> {
         let followed = self.whole_ledger()?.living();
         if followed <= living.unwrap_or(0) || plan.program(Serves::Seeds).is_none() {
@@ -45,10 +46,10 @@ impl Loaded {
         self.set_phase(Phase::Checking)?;
         let now = kernel_ns()?;
         let began = now.wrapping_sub(self.cell(Cell::JiffyZeroNs)?) / tick.ns;
+        let walks = self.walks(plan)?;
         // Of a namespace that cannot be entered, nothing is known.
-        let listed =
-            snapshots.keyed().filter_map(|(key, netns)| self.seed(plan, netns).is_ok().then_some(key));
-        Ok(Some(Check { began, namespaces: listed.collect() }))
+        let namespaces = snapshots.list(&walks, &mut || duties(self))?;
+        Ok(Some(Check { began, namespaces }))
     }
 
     /// Once everything is detached: books as missed what the check did not find though its timer was due by then.

@@ -44,6 +44,11 @@ fn namespaces_that_come_and_go_stay_in_the_sums() {
 /// In a new namespace, which ends with this thread.
 fn close_a_connection() {
     unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace of its own");
+    close_a_connection_here();
+}
+
+/// In the calling thread's new namespace.
+pub(crate) fn close_a_connection_here() {
     xtask::netns::set_up("lo").expect("its loopback up");
     let listener = TcpListener::bind("127.0.0.1:0").expect("listening");
     let mut client = TcpStream::connect(listener.local_addr().expect("its address")).expect("connecting");

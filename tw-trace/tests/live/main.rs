@@ -16,6 +16,7 @@ mod hotplug;
 mod kernel_files;
 mod lifetime;
 mod loss;
+mod many_namespaces;
 mod netns_gone;
 mod owners;
 mod rate;

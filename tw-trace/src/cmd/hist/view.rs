@@ -21,15 +21,12 @@ use crate::{
     collector::{Collector, KernelTotals, Watched},
     decode::Record,
     header::Header,
-    kernel::{clock::kernel_ns, load::Loaded},
-    source::live::Live,
+    kernel::load::Loaded,
+    source::live::{Live, settled_ns},
     stderr,
     summary::Summary,
     watch::{End, View},
 };
-
-/// In nanoseconds. Records of that long ago have come to their places in the ring buffers.
-const SETTLED: u64 = 1_000_000;
 
 /// How blocks are told.
 pub(super) trait Format {
@@ -102,7 +99,7 @@ impl HistView {
     }
 
     /// Hands on the records that were made before `until_ns`.
-    fn drain(&mut self, until_ns: u64) -> Result<()> {
+    fn drain_until(&mut self, until_ns: u64) -> Result<()> {
         let Self { events, collector, format, .. } = self;
         let Some(events) = events else { return Ok(()) };
         let mut hand_on = |record: &Record| {
@@ -184,8 +181,12 @@ impl View for HistView {
         self.format.cgroups_seen(ids);
     }
 
+    fn drain(&mut self) -> Result<()> {
+        self.drain_until(settled_ns()?)
+    }
+
     fn look(&mut self, loaded: &Loaded) -> Result<()> {
-        self.drain(kernel_ns()?.saturating_sub(SETTLED))?;
+        self.drain()?;
         self.progress.tell(loaded, self.show.asked)
     }
 
@@ -200,7 +201,7 @@ impl View for HistView {
 
     fn finish(&mut self, loaded: &Loaded, end: &End) -> Result<()> {
         self.progress.clear();
-        self.drain(u64::MAX)?;
+        self.drain_until(u64::MAX)?;
         let counted = Counted::read(loaded, self.show.asked)?;
         if self.blocks == 0 || self.is_owed || !counted.since(&self.last.0).is_empty() {
             self.tell_block(loaded, counted, end.to_ns)?;
