@@ -72,7 +72,7 @@ pub struct DoctorArgs {
     /// One JSON object instead of text
     #[arg(long)]
     pub json: bool,
-    /// Read the kernel's types from FILE instead of /sys/kernel/btf/vmlinux
+    /// Read the kernel's types from FILE (BTF, or a vmlinux) instead of /sys/kernel/btf/vmlinux
     #[arg(long, value_name = "FILE")]
     pub btf: Option<PathBuf>,
 }

@@ -11,7 +11,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use serde_json::Value;
 
 /// The largest file that is read whole: the types of the largest kernels are a tenth of it.
-const LARGEST: u64 = 128 << 20;
+pub const LARGEST: u64 = 128 << 20;
 /// No line that tw-trace prints is nearly as long.
 const LONGEST_LINE: u64 = 1 << 22;
 
@@ -37,9 +37,9 @@ pub fn open(path: &Path) -> io::Result<File> {
 }
 
 /// All bytes of a file of at most 128 MiB.
-pub fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
+pub fn read_whole(file: File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    file.take(LARGEST + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LARGEST {
         let why = format!("it is larger than {} MiB", LARGEST >> 20);
         return Err(io::Error::new(io::ErrorKind::InvalidData, why));
@@ -118,7 +118,7 @@ mod tests {
     use nix::{sys::stat::Mode, unistd::mkfifo};
 
     fn refusal(path: &Path) -> String {
-        read_whole(path).expect_err("it is refused").to_string()
+        open(path).and_then(read_whole).expect_err("it is refused").to_string()
     }
 
     #[test]
@@ -133,7 +133,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("fifo");
         mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
-        assert_eq!(read_whole(&path).unwrap(), b"");
+        assert_eq!(read_whole(open(&path).unwrap()).unwrap(), b"");
         assert!(Lines::of(&path).unwrap().read().unwrap().is_none());
     }
 

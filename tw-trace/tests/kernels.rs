@@ -58,7 +58,8 @@ impl Kernel {
             tick: Ok(Tick { ns: 4_000_000, hz: 250 }),
             capabilities: Ok(Capabilities { effective: u64::MAX, initial_user_ns: true }),
             lockdown: Ok("none".to_owned()),
-            kprobe_events: true,
+            sysfs: true,
+            kprobe_events: Ok(true),
             function_tracing: Ok(true),
             init_private: false,
         };

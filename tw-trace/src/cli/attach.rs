@@ -15,7 +15,7 @@ pub struct AttachArgs {
     /// How to reach the kernel; auto takes the first that works here
     #[arg(long, value_name = "BACKEND", default_value = "auto")]
     pub backend: BackendChoice,
-    /// Read the kernel's types from FILE instead of /sys/kernel/btf/vmlinux
+    /// Read the kernel's types from FILE (BTF, or a vmlinux) instead of /sys/kernel/btf/vmlinux
     #[arg(long, value_name = "FILE")]
     pub btf: Option<PathBuf>,
 }

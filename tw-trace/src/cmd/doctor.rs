@@ -3,7 +3,6 @@
 //! Attaches nothing and works without privileges; what it cannot tell it says, with the reason.
 
 use std::io::{self, Write};
-use std::path::Path;
 
 use anyhow::Context as _;
 use tw_trace_common::event::Kind;
@@ -13,7 +12,7 @@ use crate::exit::Unable;
 use crate::kernel::facts::{Facts, Told, Untold};
 use crate::kernel::netns::{Counters, Sysctls};
 use crate::kernel::plan::{Backend, Plan, Wants};
-use crate::kernel::prepare::{Prepared, check_btf_file};
+use crate::kernel::prepare::Prepared;
 
 mod json;
 mod settings;
@@ -108,8 +107,8 @@ impl BackendReport {
 pub fn doctor(args: &DoctorArgs) -> anyhow::Result<()> {
     let format = if args.json { Format::Json } else { Format::Text };
     let mut out = io::BufWriter::new(io::stdout().lock());
-    check_btf_file(args.btf.as_deref())?;
-    let usable = run(format, args.btf.as_deref(), &mut out)
+    let prepared = Prepared::read(args.btf.as_deref())?;
+    let usable = run(format, &prepared, &mut out)
         .and_then(|usable| out.flush().map(|()| usable))
         .context("writing to standard output")?;
     if usable {
@@ -119,10 +118,8 @@ pub fn doctor(args: &DoctorArgs) -> anyhow::Result<()> {
     }
 }
 
-/// Examines this kernel, with `btf_file` in place of its own BTF, and writes the report. Tells whether a
-/// backend is usable.
-pub fn run(format: Format, btf_file: Option<&Path>, out: &mut impl Write) -> io::Result<bool> {
-    let prepared = Prepared::read(btf_file);
+/// Writes the report on this kernel. Tells whether a backend is usable.
+pub fn run(format: Format, prepared: &Prepared, out: &mut impl Write) -> io::Result<bool> {
     let everything = Wants::kinds(Kind::ALL);
     let report = Report::new(prepared.facts.clone(), |backend| {
         prepared.plan(Some(backend), everything).map_err(|unable| unable.to_string())

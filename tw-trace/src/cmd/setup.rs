@@ -19,7 +19,7 @@ use crate::{
         memory::Memory,
         netns::{self, Sysctls},
         plan::Wants,
-        prepare::{Attempts, Prepared, check_btf_file},
+        prepare::{Attempts, Prepared},
         sizing,
         snapshots::NetnsId,
     },
@@ -67,8 +67,7 @@ pub fn steps(verbose: u8) -> Result<Steps> {
 
 /// Looks at the kernel: what there is to try for what is wanted.
 pub fn attempts(attach: &AttachArgs, wants: Wants, steps: &Steps) -> Result<Attempts> {
-    check_btf_file(attach.btf.as_deref())?;
-    let prepared = Prepared::read(attach.btf.as_deref());
+    let prepared = Prepared::read(attach.btf.as_deref())?;
     steps.done("kernel looked at")?;
     Ok(Attempts { prepared, forced: attach.backend.forced(), wants })
 }

@@ -176,6 +176,13 @@ impl<'a> Btf<'a> {
         Ok(())
     }
 
+    /// Whether this only continues other types, as that of modules does: names then lie beyond its own strings.
+    pub fn is_split(&self) -> bool {
+        (1..self.starts.len() as u32)
+            .filter_map(|id| self.get(id))
+            .any(|ty| ty.name_off as usize >= self.strings.len())
+    }
+
     /// The type of this id; `None` for void and for ids that do not exist.
     fn get(&self, id: u32) -> Option<Type> {
         if id == 0 {

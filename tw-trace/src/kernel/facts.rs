@@ -3,15 +3,15 @@
 //! What cannot be told is an [`Untold`] with its reason, never a guess.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, BufReader};
-use std::path::Path;
+use std::fs;
+use std::io;
 
 use super::btf::Btf;
 use super::function_name::Found;
-use super::kallsyms::{self, KallsymsError, Symbols};
+use super::kallsyms::{KallsymsError, Symbols};
 use super::names;
 use super::offsets::{MissingField, Resolved, resolve_offsets};
+use super::sysfs;
 
 mod requirements;
 mod system;
@@ -110,19 +110,6 @@ pub struct Refused {
 }
 
 impl Facts {
-    /// Reads this kernel, with `btf_file` in place of its own BTF.
-    pub fn gather(btf_file: Option<&Path>) -> Self {
-        let bytes = read_btf(btf_file);
-        let symbols = match File::open("/proc/kallsyms") {
-            Ok(file) => {
-                let wanted = [FUNCTIONS, FTRACE_DIRECT].concat();
-                kallsyms::find(BufReader::with_capacity(1 << 16, file), &wanted)
-            }
-            Err(error) => Err(KallsymsError::Read(error)),
-        };
-        Self::from_parts(System::read(), BtfFacts::told(bytes.as_deref()), &symbols)
-    }
-
     /// From stored or otherwise known inputs. A function that was not looked for in `symbols` counts as absent.
     pub fn from_parts(system: System, btf: Told<BtfFacts>, symbols: &Result<Symbols, KallsymsError>) -> Self {
         let found = |symbols: &Symbols| {
@@ -170,20 +157,19 @@ impl Facts {
     }
 }
 
-/// The bytes of the kernel's BTF, or of `file`.
-pub fn read_btf(file: Option<&Path>) -> Told<Vec<u8>> {
-    let path = file.unwrap_or(Path::new(VMLINUX_BTF));
-    let bytes = match file {
-        Some(path) => crate::input::read_whole(path),
-        // The kernel's own, which is what the kernel says it is.
-        None => fs::read(path),
-    };
-    bytes.map_err(|error| {
-        let hint = if file.is_none() && error.kind() == io::ErrorKind::NotFound {
-            "; the kernel is built without CONFIG_DEBUG_INFO_BTF, give its BTF with --btf FILE"
+/// The bytes of the kernel's own BTF, which is what the kernel says it is.
+pub fn own_btf() -> Told<Vec<u8>> {
+    fs::read(VMLINUX_BTF).map_err(|error| {
+        let why = if !sysfs::is_mounted() {
+            "/sys is not mounted here".to_owned()
+        } else if error.kind() == io::ErrorKind::NotFound {
+            format!(
+                "{error}; the kernel is built without CONFIG_DEBUG_INFO_BTF, and programs are attached by its own types, so \
+                 another kernel is needed (if the file is only hidden here, give a copy with --btf FILE)"
+            )
         } else {
-            ""
+            error.to_string()
         };
-        Untold(format!("{} cannot be read: {error}{hint}", path.display()))
+        Untold(format!("{VMLINUX_BTF} cannot be read: {why}"))
     })
 }

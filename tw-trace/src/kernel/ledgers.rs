@@ -7,18 +7,17 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use aya::{
     Pod,
     maps::{MapData, PerCpuHashMap, PerCpuValues},
-    util::nr_cpus,
 };
 use tw_trace_common::{
     config::Cell,
     followed::{EPOCH_SHIFT, Ledger},
 };
 
-use super::{load::Loaded, netns};
+use super::{load::Loaded, netns, sysfs::cpus};
 use crate::collector::Gone;
 
 /// Of 1,024 or more in the kernel side's map: with more, they are taken over.
@@ -174,8 +173,7 @@ fn sum_of(cpus: &PerCpuValues<LedgerValue>) -> Ledger {
 }
 
 fn nothing() -> Result<PerCpuValues<LedgerValue>> {
-    let Ok(cpus) = nr_cpus() else { bail!("the number of CPUs is not known") };
-    Ok(PerCpuValues::try_from(vec![LedgerValue(Ledger::ZERO); cpus])?)
+    Ok(PerCpuValues::try_from(vec![LedgerValue(Ledger::ZERO); cpus()?])?)
 }
 
 /// Returns when the programs have ended that were running: they run under `rcu_read_lock()` (5.10 – 7.3).

@@ -7,7 +7,6 @@ use aya::{
     Btf, Ebpf, Pod, VerifierLogLevel,
     maps::Map,
     programs::{Program as Loadable, SocketFilter},
-    util::nr_cpus,
 };
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use tw_trace_common::{
@@ -27,6 +26,7 @@ use super::{
     prepare::Resolved,
     program::{self, Link},
     sizing::{self, Names},
+    sysfs::cpus,
     tick::Tick,
 };
 use crate::{
@@ -257,10 +257,6 @@ fn load_programs(ebpf: &mut Ebpf, plan: &Plan, btf: &Btf, tick: Tick) -> Result<
         second.join("programs")??;
         clock.join("clock")?
     })
-}
-
-fn cpus() -> Result<usize> {
-    nr_cpus().map_err(|(file, error)| anyhow::Error::new(error).context(file))
 }
 
 fn ring_sizes(sizes: Sizes) -> Result<sizing::Rings> {

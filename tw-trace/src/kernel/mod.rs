@@ -1,6 +1,7 @@
 //! What this kernel has, and what of it tw-trace uses.
 
 pub mod btf;
+pub mod btf_file;
 pub mod callers;
 pub mod capability;
 pub mod cells;
@@ -33,6 +34,7 @@ pub mod program;
 pub mod seed;
 pub mod sizing;
 pub mod snapshots;
+pub mod sysfs;
 pub mod tick;
 pub mod totals;
 pub mod unseen;

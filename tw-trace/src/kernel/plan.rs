@@ -135,6 +135,10 @@ fn hangs_on_functions(programs: impl IntoIterator<Item = &'static Program>) -> b
 /// The plan of one backend.
 pub fn plan(backend: Backend, facts: &Facts, wants: Wants) -> Result<Plan, Refusal> {
     let mut reasons = facts.missing_for(backend);
+    if facts.btf.is_err() {
+        // Of a kernel without known types nothing more is known to be missing.
+        return Err(Refusal { backend, reasons });
+    }
     if backend == Backend::Tracepoint && wants.0 == Kind::TwOverflow.bit() {
         reasons.push(
             "connections that skip TIME_WAIT cannot be told one by one from trace events, so nothing would be told; \

@@ -15,8 +15,8 @@ use tw_trace_common::{
 };
 
 use super::{
-    callers,
-    facts::{BtfFacts, FTRACE_DIRECT, FUNCTIONS, Facts, System, Told, Untold, VMLINUX_BTF, read_btf},
+    btf_file, callers,
+    facts::{BtfFacts, FTRACE_DIRECT, FUNCTIONS, Facts, System, Told, Untold, own_btf},
     function_name::{Found, several},
     kallsyms::{self, KallsymsError, Symbols},
     netns,
@@ -62,26 +62,19 @@ pub struct Resolved {
     pub pid_namespace: Option<PidNamespace>,
 }
 
-/// Refuses a `--btf FILE` that holds no types, by name and before anything else is looked at.
-pub fn check_btf_file(file: Option<&Path>) -> Result<(), Usage> {
-    let Some(path) = file else { return Ok(()) };
-    let wrong = |why: String| {
-        Usage(format!(
-            "--btf {}: {why}; give the BTF of the running kernel, or leave the option out to use {VMLINUX_BTF}",
-            path.display()
-        ))
-    };
-    let bytes = crate::input::read_whole(path).map_err(|error| wrong(error.to_string()))?;
-    super::btf::Btf::parse(&bytes).map(drop).map_err(|error| wrong(error.to_string()))
-}
-
 impl Prepared {
-    /// Types and symbols are read side by side: either takes longer than all the rest up to the first program.
-    pub fn read(btf_file: Option<&Path>) -> Self {
+    /// Types and symbols are read side by side: either takes longer than all the rest up to the first program. A file of
+    /// `--btf` that cannot be of use is refused by name, before anything else is looked at.
+    pub fn read(btf_file: Option<&Path>) -> Result<Self, Usage> {
+        let given = btf_file.map(btf_file::read).transpose()?;
+        Ok(Self::with_types(given))
+    }
+
+    fn with_types(given: Option<Vec<u8>>) -> Self {
         let ((btf, attach_types), symbols) = thread::scope(|scope| {
             let symbols = beside(scope, "symbols", read_symbols);
             // The types here: memory that was another thread's is not given back (`give_back_memory`).
-            let types = read_types(btf_file);
+            let types = read_types(given);
             let panicked = |error| Err(KallsymsError::Read(io::Error::other(error)));
             (types, symbols.join("symbols").unwrap_or_else(panicked))
         });
@@ -167,8 +160,8 @@ impl AttachTypes {
 }
 
 /// What the kernel's types tell, and those that programs are attached by. The whole of them is let go at once.
-fn read_types(file: Option<&Path>) -> (Told<BtfFacts>, AttachTypes) {
-    let bytes = match read_btf(file) {
+fn read_types(given: Option<Vec<u8>>) -> (Told<BtfFacts>, AttachTypes) {
+    let bytes = match given.map_or_else(own_btf, Ok) {
         Ok(bytes) => bytes,
         Err(untold) => return (Err(untold), AttachTypes::default()),
     };

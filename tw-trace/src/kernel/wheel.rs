@@ -6,7 +6,6 @@ use anyhow::{Context as _, Result};
 use aya::{
     Pod,
     maps::{Map, MapData, PerCpuArray},
-    util::nr_cpus,
 };
 use nix::sys::mman::ProtFlags;
 use tw_trace_common::{
@@ -15,7 +14,7 @@ use tw_trace_common::{
     wheel::{LEVEL_SLOTS, SLOTS, Slot, WheelCpu},
 };
 
-use super::{load::Loaded, mapping::Mapping};
+use super::{load::Loaded, mapping::Mapping, sysfs};
 use crate::{buckets::Buckets, source::ring::page_size};
 
 /// A CPU's counts as they lie in the map.
@@ -28,8 +27,7 @@ unsafe impl Pod for CpuValue {}
 
 /// Buckets of the `WHEEL_SLOTS` map: those of every CPU that there may be.
 pub fn slots() -> Result<u32> {
-    let cpus = nr_cpus().map_err(|(file, error)| anyhow::Error::new(error).context(file))?;
-    u32::try_from(cpus).ok().and_then(|cpus| cpus.checked_mul(SLOTS)).context("too many CPUs")
+    u32::try_from(sysfs::cpus()?).ok().and_then(|cpus| cpus.checked_mul(SLOTS)).context("too many CPUs")
 }
 
 /// A bucket that holds time-wait timers.

@@ -1,13 +1,18 @@
-//! The kernel's own files as other machines have them: symbols of a kernel that Clang built.
+//! The kernel's own files as other machines have them: symbols of a kernel that Clang built, types of another kernel, and
+//! no /sys at all.
 
 use std::fs;
 use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
 use crate::harness::{ended, live, tw_trace};
+
+const OWN_TYPES: &str = "/sys/kernel/btf/vmlinux";
+const TRACE: [&str; 5] = ["trace", "--json", "--duration", "1s", "--btf"];
 
 /// Runs tw-trace in a mount namespace of its own, where `hide` has put something else over the kernel's files.
 fn run_with(arguments: &[&str], hide: impl Fn() -> nix::Result<()> + Send + Sync + 'static) -> Output {
@@ -70,5 +75,91 @@ fn twins_end_a_run_with_what_is_not_known() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(3), "{said}");
         assert!(said.contains("tw_timer_handler.llvm.1, tw_timer_handler.llvm.2"), "{said}");
+    });
+}
+
+/// Without /sys, with these arguments; in a mount namespace of its own.
+fn without_sys(arguments: &[&str]) -> Output {
+    run_with(arguments, || mount(Some("none"), "/sys", Some("tmpfs"), MsFlags::empty(), None::<&str>))
+}
+
+#[test]
+fn without_sys_every_command_says_so() {
+    live("without_sys_every_command_says_so", || {
+        let folder = tempfile::tempdir().expect("a folder");
+        let copy = folder.path().join("btf");
+        fs::copy(OWN_TYPES, &copy).expect("copying types");
+        let copy = copy.to_string_lossy().into_owned();
+        for command in ["trace", "hist", "wheel", "doctor"] {
+            for types in [&[][..], &["--btf", &*copy]] {
+                let output = without_sys(&[&[command], types].concat());
+                let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+                assert_eq!(output.status.code(), Some(3), "{command} {types:?}: {said}");
+                assert!(said.contains("/sys is not mounted") && said.contains("mount -t sysfs"), "{said}");
+                for blame in ["CONFIG_", "has no BTF trace event"] {
+                    assert!(!said.contains(blame), "{command} {types:?} blames the kernel: {said}");
+                }
+            }
+        }
+    });
+}
+
+/// What `trace` and `doctor` say to this file of types: the same exit code.
+fn verdict(types: &Path) -> (Option<i32>, String) {
+    let types = types.to_string_lossy();
+    let run = |arguments: &[&str]| ended(spawn(Command::new(tw_trace()).args(arguments)));
+    let [trace, doctor] = [run(&[&TRACE[..], &[&*types]].concat()), run(&["doctor", "--btf", &*types])];
+    assert_eq!(trace.status.code(), doctor.status.code(), "{trace:?} {doctor:?}");
+    (trace.status.code(), String::from_utf8_lossy(&trace.stderr).into_owned())
+}
+
+fn spawn(command: &mut Command) -> std::process::Child {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("tw-trace")
+}
+
+#[test]
+fn types_of_another_kernel_are_refused_by_trace_and_doctor() {
+    live("types_of_another_kernel_are_refused_by_trace_and_doctor", || {
+        let kernels = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kernels");
+        let others: Vec<PathBuf> =
+            ["5.10-x86_64", "6.18-x86_64"].map(|kernel| kernels.join(kernel).join("btf")).into();
+        for types in others {
+            let (code, said) = verdict(&types);
+            assert_eq!(code, Some(2), "{said}");
+            assert!(said.contains("not of the kernel that runs here") && said.contains(OWN_TYPES), "{said}");
+        }
+    });
+}
+
+#[test]
+fn a_copy_of_the_kernels_types_will_do() {
+    live("a_copy_of_the_kernels_types_will_do", || {
+        let folder = tempfile::tempdir().expect("a folder");
+        let types = fs::read(OWN_TYPES).expect("the kernel's types");
+        let copy = folder.path().join("btf");
+        fs::write(&copy, &types).expect("writing types");
+        assert_eq!(verdict(&copy).0, Some(0), "{}", verdict(&copy).1);
+        let vmlinux = folder.path().join("vmlinux");
+        fs::write(&vmlinux, elf_with(&types)).expect("writing an ELF file");
+        assert_eq!(verdict(&vmlinux).0, Some(0), "{}", verdict(&vmlinux).1);
+    });
+}
+
+/// What is left of a vmlinux when all but its types are taken away.
+fn elf_with(types: &[u8]) -> Vec<u8> {
+    use object::{Architecture, BinaryFormat, Endianness, SectionKind, write::Object};
+    let mut elf = Object::new(BinaryFormat::Elf, Architecture::X86_64, Endianness::Little);
+    let section = elf.add_section(Vec::new(), b".BTF".to_vec(), SectionKind::ReadOnlyData);
+    elf.append_section_data(section, types, 1);
+    elf.write().expect("an ELF file")
+}
+
+/// `--btf <(zcat FILE)`: a pipe can be read only once.
+#[test]
+fn types_are_read_from_a_pipe() {
+    live("types_are_read_from_a_pipe", || {
+        let script = format!("cat {OWN_TYPES} | {} doctor --btf /dev/stdin", tw_trace().display());
+        let output = ended(spawn(Command::new("sh").args(["-c", &script])));
+        assert!(output.status.success(), "{output:?}");
     });
 }

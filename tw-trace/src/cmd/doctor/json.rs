@@ -51,6 +51,7 @@ pub(super) fn value(report: &Report) -> Value {
     });
     let lockdown = reasons.told("lockdown", &system.lockdown, |level| level.as_str().into());
     let tracing = reasons.told("function_tracing", &system.function_tracing, |allowed| (*allowed).into());
+    let kprobe_events = reasons.told("kprobe_events", &system.kprobe_events, |there| (*there).into());
     let btf = reasons.told("btf", &facts.btf, btf);
     let addresses = reasons.told("kallsyms_addresses", &facts.addresses, |told| (*told).into());
     let counters = reasons.told(
@@ -70,7 +71,7 @@ pub(super) fn value(report: &Report) -> Value {
         "btf": btf,
         "capabilities": capabilities,
         "lockdown": lockdown,
-        "kprobe_events": system.kprobe_events,
+        "kprobe_events": kprobe_events,
         "function_tracing": tracing,
         "kallsyms_addresses": addresses,
         "functions": functions(report),

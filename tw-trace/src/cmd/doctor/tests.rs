@@ -98,6 +98,6 @@ fn what_cannot_be_told_is_null_with_its_reason() {
 #[test]
 fn this_machine_gets_a_report_without_attaching() {
     let mut out = Vec::new();
-    run(Format::Text, None, &mut out).unwrap();
+    run(Format::Text, &Prepared::read(None).unwrap(), &mut out).unwrap();
     assert!(!out.is_empty());
 }

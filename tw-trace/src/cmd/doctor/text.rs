@@ -47,7 +47,7 @@ fn kernel(facts: &Facts, out: &mut impl Write) -> io::Result<()> {
     row(out, "ring buffer", told(&facts.btf, |btf| yes_no(btf.ring_buffer).to_owned()))?;
     row(out, "iter/tcp", told(&facts.btf, |btf| yes_no(btf.iter_tcp).to_owned()))?;
     row(out, "trace events", told(&facts.btf, trace_events))?;
-    row(out, "kprobe events", yes_no(system.kprobe_events))?;
+    row(out, "kprobe events", told(&system.kprobe_events, |there| yes_no(*there).to_owned()))?;
     row(
         out,
         "function tracing",

@@ -178,6 +178,12 @@ impl Btf<'_> {
         })
     }
 
+    /// The numbers of all functions and typedefs of this name, whose names were made unique too.
+    pub fn numbers(&self, name: &str) -> Vec<u32> {
+        let exact = self.named(name, |kind| matches!(kind, kind::FUNC | kind::TYPEDEF)).map(|ty| ty.id);
+        exact.chain(self.renamed_types(name).map(|(ty, _)| ty.id)).collect()
+    }
+
     /// How many arguments a BTF program on this trace event gets, `None` when the kernel has no such event.
     ///
     /// The event is the typedef `btf_trace_NAME` → pointer → prototype (include/trace/bpf_probe.h,

@@ -4,6 +4,7 @@ use super::{FTRACE_DIRECT, Facts};
 use crate::kernel::capability::Capability;
 use crate::kernel::function_name::{Found, several};
 use crate::kernel::plan::{Attach, Backend, Program};
+use crate::kernel::sysfs::NOT_MOUNTED;
 
 /// Whether a program can do without its function's prototype.
 #[derive(Clone, Copy)]
@@ -17,6 +18,11 @@ impl Facts {
     /// Why `backend` cannot work here; empty when nothing known speaks against it.
     pub fn missing_for(&self, backend: Backend) -> Vec<String> {
         let mut missing = self.missing_privileges();
+        if !self.system.sysfs {
+            // Whatever else is missing may be missing for want of it.
+            missing.push(NOT_MOUNTED.to_owned());
+            return missing;
+        }
         missing.extend(self.missing_from_btf());
         missing.extend(self.missing_addresses());
         missing.extend(match backend {
@@ -158,7 +164,7 @@ impl Facts {
     }
 
     fn missing_for_kprobe(&self) -> Vec<String> {
-        if self.system.kprobe_events {
+        if self.system.kprobe_events != Ok(false) {
             return Vec::new();
         }
         vec!["the kernel is built without CONFIG_KPROBE_EVENTS: kprobes cannot attach".to_owned()]

@@ -9,6 +9,7 @@ use nix::sys::utsname::uname;
 
 use super::tracefs;
 use crate::kernel::capability::Capabilities;
+use crate::kernel::sysfs;
 use crate::kernel::tick::Tick;
 
 /// Why something could not be told.
@@ -39,8 +40,10 @@ pub struct System {
     pub capabilities: Told<Capabilities>,
     /// `none`, `integrity` or `confidentiality`; the last forbids reading kernel memory.
     pub lockdown: Told<String>,
+    /// Whether /sys is mounted.
+    pub sysfs: bool,
     /// The perf event source through which kprobes are attached (CONFIG_KPROBE_EVENTS).
-    pub kprobe_events: bool,
+    pub kprobe_events: Told<bool>,
     /// Whether functions may be traced at all.
     pub function_tracing: Told<bool>,
     /// `kernel.init_private`, of some vendors' kernels: no tracing program runs while process 1 is on a CPU.
@@ -49,12 +52,18 @@ pub struct System {
 
 impl System {
     pub fn read() -> Self {
+        let sysfs = sysfs::is_mounted();
         Self {
             release: Release::read(),
             tick: Tick::read().map_err(|error| Untold(format!("clock_getres failed: {error}"))),
             capabilities: Capabilities::read().map_err(|error| Untold(error.to_string())),
             lockdown: lockdown(fs::read_to_string("/sys/kernel/security/lockdown")),
-            kprobe_events: Path::new("/sys/bus/event_source/devices/kprobe").exists(),
+            sysfs,
+            kprobe_events: if sysfs {
+                Ok(Path::new("/sys/bus/event_source/devices/kprobe").exists())
+            } else {
+                Err(Untold("/sys is not mounted".to_owned()))
+            },
             function_tracing: function_tracing(
                 ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"]
                     .map(|dir| File::open(Path::new(dir).join("available_filter_functions")).map(drop))

@@ -1,9 +1,13 @@
 //! Facts from stored BTF and kallsyms, and of the running kernel.
 
+use std::path::Path;
+
 use super::*;
 use crate::kernel::btf::tests::Blob;
 use crate::kernel::capability::Capabilities;
+use crate::kernel::kallsyms;
 use crate::kernel::plan::Backend;
+use crate::kernel::prepare::Prepared;
 use crate::kernel::tick::Tick;
 
 pub(crate) fn system() -> System {
@@ -12,7 +16,8 @@ pub(crate) fn system() -> System {
         tick: Ok(Tick { ns: 4_000_000, hz: 250 }),
         capabilities: Ok(Capabilities { effective: 0, initial_user_ns: true }),
         lockdown: Ok("none".into()),
-        kprobe_events: true,
+        sysfs: true,
+        kprobe_events: Ok(true),
         function_tracing: Err(Untold("tracefs: not permitted".into())),
         init_private: false,
     }
@@ -123,22 +128,31 @@ fn what_is_missing_is_named_with_the_next_step() {
     let refused = |facts: &mut Facts| facts.system.function_tracing = Ok(false);
     assert!(missing(refused, Backend::Fentry).contains("EPERM"));
     assert_eq!(missing(refused, Backend::Tracepoint), "");
-    let no_kprobes = |facts: &mut Facts| facts.system.kprobe_events = false;
+    let no_kprobes = |facts: &mut Facts| facts.system.kprobe_events = Ok(false);
     assert!(missing(no_kprobes, Backend::Kprobe).contains("CONFIG_KPROBE_EVENTS"));
+    let no_sys = |facts: &mut Facts| {
+        facts.system.sysfs = false;
+        facts.system.kprobe_events = Err(Untold("/sys is not mounted".into()));
+        facts.btf = Err(Untold("no BTF here".into()));
+    };
+    for backend in Backend::ALL {
+        let text = missing(no_sys, backend);
+        assert!(text.contains("/sys is not mounted") && text.contains("mount -t sysfs"), "{text}");
+        assert!(!text.contains("CONFIG_") && !text.contains("no BTF"), "one cause, one reason: {text}");
+    }
     let no_btf = |facts: &mut Facts| facts.btf = Err(Untold("no BTF here".into()));
     assert!(missing(no_btf, Backend::Kprobe).contains("no BTF here"));
 }
 
 #[test]
 fn this_kernel_can_be_asked() {
-    let facts = Facts::gather(None);
+    let facts = Prepared::read(None).unwrap().facts;
     assert!(facts.system.tick.is_ok() && facts.system.capabilities.is_ok());
     assert_ne!(facts.system.release.release, "?");
 }
 
 #[test]
-fn a_missing_btf_file_is_untold() {
-    assert!(
-        read_btf(Some(Path::new("/nonexistent"))).unwrap_err().0.starts_with("/nonexistent cannot be read")
-    );
+fn a_btf_file_that_is_not_there_is_wrong_usage() {
+    let said = Prepared::read(Some(Path::new("/nonexistent"))).err().unwrap().to_string();
+    assert!(said.starts_with("--btf /nonexistent: No such file"), "{said}");
 }

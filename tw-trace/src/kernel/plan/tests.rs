@@ -1,7 +1,7 @@
 //! The choice on made-up kernels: whatever is taken away, something takes over or it is said.
 
 use super::*;
-use crate::kernel::facts::tests::able;
+use crate::kernel::facts::{Untold, tests::able};
 
 const EVERYTHING: Wants = Wants::kinds(Kind::ALL);
 
@@ -156,6 +156,15 @@ fn what_a_kernel_hides_is_a_blind_spot_of_every_backend() {
     assert!(Backend::ALL.iter().all(|&backend| !hides(&facts, backend)));
     facts.system.init_private = true;
     assert!(Backend::ALL.iter().all(|&backend| hides(&facts, backend)));
+}
+
+#[test]
+fn of_unknown_types_nothing_is_said_to_be_missing() {
+    let mut facts = able();
+    facts.btf = Err(Untold("they cannot be read".to_owned()));
+    let refusals = auto(&facts, EVERYTHING).unwrap_err();
+    let said: Vec<_> = refusals.iter().flat_map(|refusal| &refusal.reasons).collect();
+    assert_eq!(said, ["they cannot be read: no kernel field can be found"; 3]);
 }
 
 #[test]
