@@ -61,7 +61,7 @@ pub fn cgroup(bytes: &[u8]) {
 
 /// `model --compare FILE`.
 pub fn compare(bytes: &[u8]) {
-    let Ok(measured) = lines::read(Lines::new(bytes)) else { return };
+    let Ok(measured) = lines::read(Lines::new(bytes), lines::Header::Replaced) else { return };
     for line in ["tw-trace model --kernel 6.12 --hz 250 --rate 10", "tw-trace model"] {
         let Ok(Cli { command: Command::Model(args), .. }) = Cli::try_parse_from(line.split(' ')) else {
             continue;

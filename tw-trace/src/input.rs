@@ -44,7 +44,39 @@ pub fn read_whole(file: File) -> io::Result<Vec<u8>> {
         let why = format!("it is larger than {} MiB", LARGEST >> 20);
         return Err(io::Error::new(io::ErrorKind::InvalidData, why));
     }
-    Ok(bytes)
+    match foreign(&bytes) {
+        Some(why) => Err(io::Error::new(io::ErrorKind::InvalidData, why)),
+        None => Ok(bytes),
+    }
+}
+
+/// How files begin that are neither types nor lines of JSON, or hold these in another form; and what to do then.
+const FOREIGN: &[(&[u8], &str)] = &[
+    (b"\x1f\x8b", "it is compressed by gzip; unpack it first (`zcat FILE`)"),
+    (b"\x28\xb5\x2f\xfd", "it is compressed by zstd; unpack it first (`zstdcat FILE`)"),
+    (b"\xfd7zXZ\0", "it is compressed by xz; unpack it first (`xzcat FILE`)"),
+    (b"BZh", "it is compressed by bzip2; unpack it first (`bzcat FILE`)"),
+    (b"\x04\x22\x4d\x18", "it is compressed by lz4; unpack it first (`lz4cat FILE`)"),
+    (b"PK\x03\x04", "it is a zip archive; unpack it first (`unzip -p FILE`)"),
+    (
+        b"\xef\xbb\xbf",
+        "it begins with a byte order mark, which an editor wrote; leave that out (`tail -c +4 FILE`)",
+    ),
+    (b"\xff\xfe", UTF_16),
+    (b"\xfe\xff", UTF_16),
+    (b"{\0", UTF_16),
+    (b"\0{", UTF_16),
+    (
+        b"{\"log\":",
+        "it is a container's log as Docker keeps it; take the lines out of it (`jq -rj .log FILE`)",
+    ),
+];
+const UTF_16: &str =
+    "it is UTF-16 text, as PowerShell writes it; convert it first (`iconv -f UTF-16 -t UTF-8 FILE`)";
+
+/// What a file is that begins like this, where it is plainly not what was asked for.
+fn foreign(begin: &[u8]) -> Option<&'static str> {
+    FOREIGN.iter().find(|(mark, _)| begin.starts_with(mark)).map(|(_, why)| *why)
 }
 
 /// The lines of a run that was saved, one at a time, whatever its size.
@@ -87,19 +119,16 @@ impl<R: io::BufRead> Lines<R> {
         if read.map_err(|error| format!("line {}: {error}", self.number))? == 0 {
             return Ok(None);
         }
+        if self.number == 1
+            && let Some(why) = foreign(&self.line)
+        {
+            return Err(why.to_owned());
+        }
         if self.line.len() as u64 == LONGEST_LINE && !self.line.ends_with(b"\n") {
             return Err(format!("line {} is longer than 4 MiB", self.number));
         }
         Ok(Some(Line { number: self.number, bytes: &self.line }))
     }
-}
-
-/// Runs differ in kernel, HZ and clock: the figures of two in one are those of neither.
-pub fn second_run(number: u64, first: u64) -> String {
-    format!(
-        "line {number} begins a second run (the first begins in line {first}), and figures of two runs in one would be \
-         wrong; split the file there (`tail -n +{number}`) and give each part"
-    )
 }
 
 /// A number of sockets, timers or records: so bounded that no sum of those in a line overflows.
@@ -161,6 +190,34 @@ mod tests {
         assert!(refusal(Path::new(&path)).contains("larger than 128 MiB"));
         let mut lines = Lines::of(Path::new(&path)).unwrap();
         assert_eq!(lines.read().err().unwrap(), "line 1 is longer than 4 MiB");
+    }
+
+    #[test]
+    fn what_looks_like_another_file_is_named() {
+        let [json, types] = [b"{\"event\":\"header\"}\n", &b"\x9f\xeb\x01\0"[..]];
+        assert_eq!((foreign(json), foreign(types), foreign(b"")), (None, None, None));
+        let utf16: Vec<u8> =
+            String::from_utf8_lossy(json).encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for (begin, named) in [
+            (&b"\x1f\x8b\x08\0"[..], "zcat"),
+            (b"\x28\xb5\x2f\xfd", "zstdcat"),
+            (b"\xfd7zXZ\0", "xzcat"),
+            (b"BZh91AY", "bzcat"),
+            (b"PK\x03\x04", "unzip"),
+            (b"\xef\xbb\xbf{}", "byte order mark"),
+            (&utf16, "UTF-16"),
+            (b"\xff\xfe{\0", "iconv"),
+            (b"{\"log\":\"{}\"}", "Docker"),
+        ] {
+            let said = Lines::new(begin).read().err().expect("it is refused");
+            assert!(said.contains(named), "{said}");
+        }
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), b"\x1f\x8b\x08\0").unwrap();
+        assert!(refusal(file.path()).contains("gzip"));
+        // Only a file begins so, not any line.
+        let mut lines = Lines::new(&b"{}\nBZh\n"[..]);
+        assert!(lines.read().is_ok() && lines.read().is_ok());
     }
 
     #[test]

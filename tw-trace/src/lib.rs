@@ -19,6 +19,7 @@ pub mod input;
 pub mod kernel;
 pub mod model;
 pub mod output;
+pub mod recorded;
 pub mod reseed;
 pub mod run;
 pub mod sink;

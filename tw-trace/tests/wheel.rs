@@ -55,6 +55,14 @@ fn what_is_no_saved_run_is_refused_by_line() {
     assert_refused(&["--from", &file("state", &format!("{header}\n{{\"event\":\"wheel\"}}\n"))], "line 2: ");
     let min = text.replace("\"min\":", "\"min\":9999999999999").replace("00000:", "");
     assert_refused(&["--from", &file("min", &min)], "this is no line of");
+    let headless = text.lines().skip(1).map(|line| format!("{line}\n")).collect::<String>();
+    assert_refused(&["--from", &file("headless", &headless)], "line 1 comes before any header");
+    let hz = text.replacen("\"hz\":250", "\"hz\":1000", 1);
+    assert_refused(&["--from", &file("hz", &hz)], "line 1: the header says HZ=1000 with ticks of 4000000 ns");
+    let mark = format!("\u{feff}{text}");
+    assert_refused(&["--from", &file("mark", &mark)], "byte order mark");
+    let log = text.lines().map(|line| format!("2026-11-30T02:38:01Z {line}\n")).collect::<String>();
+    assert_refused(&["--from", &file("log", &log)], "line 1: something stands before the JSON");
     assert_refused(&["--from", "/nonexistent"], "--from /nonexistent: No such file");
 }
 

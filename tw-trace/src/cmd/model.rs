@@ -34,7 +34,7 @@ pub struct Report {
 
 /// The command: the prediction on standard output.
 pub fn model(args: &ModelArgs) -> Result<()> {
-    let measured = args.compare.as_deref().map(measured).transpose()?;
+    let measured = args.compare.as_deref().map(|path| measured(path, header(args))).transpose()?;
     let report = report(args, measured.as_ref())?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     if args.json {
@@ -44,6 +44,14 @@ pub fn model(args: &ModelArgs) -> Result<()> {
         out.write_all(escape::lines(&text::text(&report)).as_bytes())?;
     }
     out.flush().context("writing to standard output")
+}
+
+/// Whether a run is compared that does not say itself of which kernel it is.
+fn header(args: &ModelArgs) -> lines::Header {
+    match (&args.kernel, args.hz) {
+        (Some(_), Some(_)) => lines::Header::Replaced,
+        (_, None) | (None, _) => lines::Header::Needed,
+    }
 }
 
 /// Predicts what the command line asks for; what it leaves open, the run says, or this machine.
@@ -87,16 +95,11 @@ fn inputs(args: &ModelArgs, measured: Option<&Measured>, assumed: &mut Vec<Strin
 }
 
 fn tick(args: &ModelArgs, measured: Option<&Measured>, assumed: &mut Vec<String>) -> Result<Tick> {
-    let of_run = measured.and_then(|measured| measured.hz.zip(measured.tick_ns));
+    let of_run = measured.and_then(|measured| measured.tick);
     match (args.hz, of_run) {
         // The kernel's own rounding: TICK_NSEC.
         (Some(hz), _) => Ok(Tick { ns: (1_000_000_000 + u64::from(hz) / 2) / u64::from(hz), hz }),
-        (None, Some((hz, ns))) => match Tick::from_ns(ns) {
-            Some(tick) if tick.hz == hz => Ok(tick),
-            Some(_) | None => {
-                Err(Usage(format!("the run says HZ={hz} with ticks of {ns} ns; give --hz")).into())
-            }
-        },
+        (None, Some(tick)) => Ok(tick),
         (None, None) => {
             let tick =
                 Tick::read().map_err(|error| Usage(format!("this machine's HZ: {error}; give --hz")))?;
@@ -128,8 +131,8 @@ fn load(args: &ModelArgs, measured: Option<&Measured>, assumed: &mut Vec<String>
 }
 
 /// The run in this file.
-fn measured(path: &Path) -> Result<Measured> {
+fn measured(path: &Path, header: lines::Header) -> Result<Measured> {
     let wrong = |why: String| Usage(format!("--compare {}: {why}", path.display()));
     let lines = Lines::of(path).map_err(|error| wrong(format!("{error}; {}", lines::NOT_A_RUN)))?;
-    Ok(lines::read(lines).map_err(wrong)?)
+    Ok(lines::read(lines, header).map_err(wrong)?)
 }

@@ -78,7 +78,7 @@ fn bar_values(bars: &[(u64, u64)]) -> Vec<(u64, u64)> {
 }
 
 fn other_hz(inputs: &Inputs, measured: &Measured) -> Option<Departure> {
-    let hz = measured.hz.filter(|hz| *hz != inputs.tick.hz)?;
+    let hz = measured.tick.map(|tick| tick.hz).filter(|hz| *hz != inputs.tick.hz)?;
     let text = format!("the run was at HZ={hz}, the prediction is for HZ={}", inputs.tick.hz);
     Some(Departure { cause: "other_hz", sockets: None, text })
 }

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::collector::{Durations, Spread};
 use crate::input::{count, time};
+use crate::kernel::tick::Tick;
 use crate::wheel::modern::Wheel;
 
 /// Timeouts that are nearest to the same multiple of this are one.
@@ -18,8 +19,8 @@ const DIGITS: u8 = 4;
 /// A run, as far as the model has to do with it.
 pub struct Measured {
     pub kernel: Option<String>,
-    pub hz: Option<u32>,
-    pub tick_ns: Option<u64>,
+    /// As the header has it.
+    pub tick: Option<Tick>,
     /// Exit lines; 0 when the run told its summary only.
     pub exits: u64,
     /// Exits whose time in TIME_WAIT is not exactly known, or that never were in it.
@@ -70,8 +71,7 @@ impl Default for Measured {
     fn default() -> Self {
         Self {
             kernel: None,
-            hz: None,
-            tick_ns: None,
+            tick: None,
             exits: 0,
             undated: 0,
             ends: Ends::new(),
@@ -91,14 +91,15 @@ impl Default for Measured {
 }
 
 impl Measured {
-    /// Takes note of one line.
+    /// Takes note of the header, whose tick is this.
+    pub fn header(&mut self, header: &Value, tick: Tick) {
+        self.kernel = header["kernel"].as_str().map(str::to_owned);
+        self.tick = Some(tick);
+    }
+
+    /// Takes note of one line after it.
     pub fn line(&mut self, line: &Value) {
         match line["event"].as_str() {
-            Some("header") => {
-                self.kernel = line["kernel"].as_str().map(str::to_owned);
-                self.hz = number(line, "hz").and_then(|hz| u32::try_from(hz).ok());
-                self.tick_ns = number(line, "tick_ns");
-            }
             Some("tw_exit") => self.exit(line),
             Some("summary") => self.summary = Some(totals(line)),
             Some(_) | None => {}
@@ -145,10 +146,8 @@ impl Measured {
         let (Some(expires), Some(bucket)) = (number(wheel, "expires"), number(wheel, "bucket")) else {
             return;
         };
-        if let (Some(hz), Some(tick_ns), Some(timeout_ns)) =
-            (self.hz, self.tick_ns.filter(|ns| *ns > 0), timeout_ns)
-        {
-            let place = Wheel::new(hz).place(expires, expires.wrapping_sub(timeout_ns / tick_ns));
+        if let (Some(tick), Some(timeout_ns)) = (self.tick, timeout_ns) {
+            let place = Wheel::new(tick.hz).place(expires, expires.wrapping_sub(timeout_ns / tick.ns));
             self.placed += 1;
             let same = place.bucket == bucket && number(wheel, "level") == Some(place.level.into());
             self.misplaced += u64::from(!same);

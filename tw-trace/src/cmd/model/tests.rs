@@ -62,14 +62,20 @@ fn run(exits: &[TwExit], summary: &Summary) -> String {
 
 #[test]
 fn a_run_of_another_view_is_refused_by_its_name() {
-    let wheel = "{\"event\":\"header\"}\n{\"event\":\"wheel\"}\n{\"event\":\"summary\"}\n";
-    let why = lines::read(Lines::new(wheel.as_bytes())).err().expect("no times in it");
+    let wheel = "{\"event\":\"header\",\"hz\":250,\"tick_ns\":4000000}\n{\"event\":\"wheel\"}\n{\"event\":\"summary\"}\n";
+    let why = read(wheel).err().expect("no times in it");
     assert!(why.starts_with("this is what `tw-trace wheel --json` printed"), "{why}");
 }
 
+/// A run that says itself of which kernel it is.
+fn read(run: &str) -> Result<Measured, String> {
+    lines::read(Lines::new(run.as_bytes()), lines::Header::Needed)
+}
+
 fn compared(command: &str, run: &str) -> Report {
-    let measured = lines::read(Lines::new(run.as_bytes())).expect("a run");
-    report(&args(command), Some(&measured)).expect("a comparison")
+    let args = args(command);
+    let measured = lines::read(Lines::new(run.as_bytes()), header(&args)).expect("a run");
+    report(&args, Some(&measured)).expect("a comparison")
 }
 
 fn causes(report: &Report) -> Vec<&'static str> {
@@ -158,18 +164,36 @@ fn a_summary_alone_will_do() {
         (&"all".into(), &(61 * SECOND).into())
     );
     assert_eq!(json["compare"]["histogram"][0][1], 90);
-    // Without options, this machine's kernel and HZ are taken, and that is said.
-    assert_eq!(compared("", only).assumed.len(), 3);
+}
+
+/// This machine's kernel and HZ are not those of a run from anywhere.
+#[test]
+fn a_run_without_its_header_needs_kernel_and_hz() {
+    let whole = run(&expiries(), &Summary::default());
+    let headless = &whole[whole.find('\n').expect("lines") + 1..];
+    let why = read(headless).err().expect("no header");
+    assert!(why.starts_with("line 1 comes before any header") && why.contains("--kernel and --hz"), "{why}");
+    let report = compared("--kernel 6.12 --hz 250", headless);
+    assert_eq!((causes(&report), report.assumed.len()), (vec!["late_softirq"], 1));
+    // What comes before a header is of another run, whatever the command line says.
+    let args = args("--kernel 6.12 --hz 250");
+    let both = format!("{headless}{whole}");
+    let why = lines::read(Lines::new(both.as_bytes()), header(&args)).err().expect("two runs");
+    assert!(why.contains("begins a second run (the first begins in line 1)"), "{why}");
+}
+
+#[test]
+fn a_header_of_no_kernel_is_refused() {
+    let whole = run(&expiries(), &Summary::default());
+    let why = read(&whole.replacen("\"hz\":250", "\"hz\":1000", 1)).err().expect("no such tick");
+    assert!(why.starts_with("line 1: the header says HZ=1000 with ticks of 4000000 ns"), "{why}");
 }
 
 #[test]
 fn a_run_that_was_cut_off_will_do_and_what_is_no_run_will_not() {
     let whole = run(&expiries(), &Summary::default());
     let cut = &whole[..whole.len() * 3 / 4];
-    assert!(
-        lines::read(Lines::new(cut.as_bytes()))
-            .is_ok_and(|measured| measured.exits > 500 && measured.summary.is_none())
-    );
+    assert!(read(cut).is_ok_and(|measured| measured.exits > 500 && measured.summary.is_none()));
     let damaged = whole.replacen("\"reason\":\"expired\"", "\"reason\":expired", 1);
     for (no_run, why) in [
         ("", "neither"),
@@ -178,11 +202,14 @@ fn a_run_that_was_cut_off_will_do_and_what_is_no_run_will_not() {
         (&whole[..whole.find('\n').expect("lines") + 1], "neither"),
         (&damaged, "line 2: "),
     ] {
-        let error = lines::read(Lines::new(no_run.as_bytes())).err().expect("no run");
+        let error = read(no_run).err().expect("no run");
         assert!(error.contains(why) && error.contains("trace --json"), "{error}");
     }
     let long = vec![b'x'; 5 << 20];
-    assert!(lines::read(Lines::new(long.as_slice())).is_err_and(|error| error.contains("4 MiB")));
+    assert!(
+        lines::read(Lines::new(long.as_slice()), lines::Header::Needed)
+            .is_err_and(|error| error.contains("4 MiB"))
+    );
 }
 
 #[test]
@@ -191,7 +218,7 @@ fn keys_may_come_in_any_order() {
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).expect("JSON").to_string() + "\n")
         .collect();
-    assert_eq!(lines::read(Lines::new(sorted.as_bytes())).expect("a run").exits, 1_000);
+    assert_eq!(read(&sorted).expect("a run").exits, 1_000);
 }
 
 #[test]

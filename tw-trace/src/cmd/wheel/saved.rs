@@ -20,8 +20,9 @@ use crate::{
     escape::plain,
     exit::Usage,
     header::Header,
-    input::{Lines, count, second_run, time},
+    input::{Lines, count, time},
     kernel::{tick::Tick, wheel::Bucket},
+    recorded::{self, no_header, no_json, second_run},
     sink::{self, Style},
 };
 
@@ -41,18 +42,27 @@ pub fn show(path: &Path, style: Style, summary: bool) -> Result<()> {
 
 /// The text of a whole run; the error says which line is wrong, and why.
 pub fn draw_all<R: BufRead>(mut lines: Lines<R>, style: Style, summary: bool) -> Result<Vec<u8>, String> {
-    let (mut header, mut drawn) = (None, Vec::new());
+    let (mut header, mut drawn): (Option<Header>, _) = (None, Vec::new());
     while let Some(line) = lines.read().map_err(|why| format!("{why}; {HOW}"))? {
         let number = line.number;
         match serde_json::from_slice::<Value>(line.bytes) {
             Ok(value) if value["event"] == "header" && header.is_some() => return Err(second_run(number, 1)),
+            Ok(value) if value["event"] == "header" => {
+                recorded::tick(&value).map_err(|why| format!("line {number}: {why}"))?;
+                let read = read_header(&value).ok_or_else(|| other(number))?;
+                drawn.extend(sink::text::header(&read, style));
+                header = Some(read);
+            }
             Ok(value) => {
-                let text = draw(&value, &mut header, style, summary);
-                let other = || format!("line {number}: this is no line of `tw-trace wheel --json`");
-                drawn.extend(text.ok_or_else(other)?);
+                let known = matches!(value["event"].as_str(), Some("wheel" | "summary"));
+                let Some(header) = &header else {
+                    return Err(if known { no_header(number) } else { other(number) });
+                };
+                let text = draw(&value, header, summary);
+                drawn.extend(text.ok_or_else(|| other(number))?);
             }
             Err(_) if line.may_be_cut() => {}
-            Err(error) => return Err(format!("line {number}: {error}; {HOW}")),
+            Err(error) => return Err(format!("{}; {HOW}", no_json(&line, &error))),
         }
         if drawn.len() > MOST_DRAWN {
             return Err(format!(
@@ -68,23 +78,21 @@ pub fn draw_all<R: BufRead>(mut lines: Lines<R>, style: Style, summary: bool) ->
     Ok(drawn)
 }
 
-/// The text of one line; None for one of another kind.
-fn draw(value: &Value, header: &mut Option<Header>, style: Style, summary: bool) -> Option<Vec<u8>> {
-    match (value["event"].as_str()?, header.as_ref()) {
-        ("header", None) => {
-            let read = read_header(value)?;
-            let text = sink::text::header(&read, style);
-            *header = Some(read);
-            Some(text)
-        }
-        ("wheel", Some(header)) => {
+fn other(number: u64) -> String {
+    format!("line {number}: this is no line of `tw-trace wheel --json`")
+}
+
+/// The text of one line after the header; None for one of another kind.
+fn draw(value: &Value, header: &Header, summary: bool) -> Option<Vec<u8>> {
+    match value["event"].as_str()? {
+        "wheel" => {
             let (state, now_ns) = (state(value)?, time(&value["mono_ns"])?);
             let (wheels, jiffies) = wheels(value, header, now_ns)?;
             let look =
                 Look { now_ns, interval_ns: time(&value["interval_ns"])?, wheels: &wheels, since: &state };
             Some(text::interval(&look, header.started_mono_ns, jiffies).into_bytes())
         }
-        ("summary", Some(header)) if summary => {
+        "summary" if summary => {
             let state = state(value)?;
             let wheels = Wheels { timers: count(&value["live"])?, ..Wheels::default() };
             let ending = Ending {
@@ -98,7 +106,7 @@ fn draw(value: &Value, header: &mut Option<Header>, style: Style, summary: bool)
             };
             Some(text::summary(&ending, &verdict(value)?).into_bytes())
         }
-        ("summary", Some(_)) => Some(Vec::new()),
+        "summary" => Some(Vec::new()),
         _ => None,
     }
 }
