@@ -71,7 +71,8 @@ impl TimeWait {
 /// A bit of [`TimeWait::flags`]: when the run was about to end, the kernel still had the socket.
 pub const FOUND: u8 = 1 << 7;
 
-/// Where the epoch lies in a key of the `LEDGERS` map.
+/// A key of the `LEDGERS` map has the epoch that the ledger is of in its bits from this one on, and the namespace in those
+/// below.
 pub const EPOCH_SHIFT: u32 = 32;
 
 /// The socket ledger of one network namespace, kept per CPU in the kernel:

@@ -105,8 +105,8 @@ pub enum Series {
 impl Series {
     pub const COUNT: u32 = 14 + 2 * Self::IN_SOFTIRQ;
 
-    /// How far behind a [`Self::Dwell`] its second histogram lies, of changes made in softirq: these interrupt those made in
-    /// process context, which count in the first.
+    /// Each [`Self::Dwell`] has two histograms, whose keys differ by this much. Changes made in softirq count in the second,
+    /// because they interrupt those made in process context, which count in the first.
     pub const IN_SOFTIRQ: u32 = 14;
 
     pub const fn key(self) -> u32 {

@@ -38,7 +38,8 @@ fn closer_of_connection(sk: u64, owner: &mut Owner) {
     }
 }
 
-/// Whether this kernel's MPTCP can be read; a constant to the verifier.
+/// Tells whether all fields of MPTCP that are read here exist in this kernel. The verifier knows the answer beforehand, and
+/// leaves out what depends on it.
 #[inline(always)]
 fn knows_mptcp() -> bool {
     let absent = usize::from(ABSENT);

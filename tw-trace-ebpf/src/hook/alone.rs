@@ -13,12 +13,12 @@ use crate::{
     sock::{self, Memory},
 };
 
-/// How a change of state comes about.
+/// A change of state is made on one of two levels.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Level {
-    /// By who holds the socket; can be interrupted by one of the other level.
+    /// The process that holds the socket makes it, and a change of the other level can interrupt it.
     Process,
-    /// With softirqs off.
+    /// It is made with softirqs off, and nothing of TCP interrupts it.
     Softirq,
 }
 
@@ -73,8 +73,9 @@ pub(crate) fn mark(level: Level, sk: u64, new: u8) {
     }
 }
 
-/// Whether the first program was kept from this change: the kernel does not run a program inside itself (tracing programs
-/// since 5.12, trace events since 6.1). In process context it never is.
+/// Tells the second program that the first one did not take this change, and removes the first one's mark. The kernel does
+/// not run a program inside itself (tracing programs since 5.12, trace events since 6.1); in process context it always runs
+/// the first one.
 #[inline(always)]
 pub(crate) fn is_unmarked(level: Level, sk: u64, new: u8) -> bool {
     let (Level::Softirq, Some(cpu)) = (level, CPU.get_ptr_mut(0)) else { return false };

@@ -60,7 +60,8 @@ fn place(sk: u64, scratch: &mut Scratch) -> Option<*mut Child> {
     CHILDREN.get_ptr_mut(place as u32)
 }
 
-/// How long the connection was half open, of a child that itself was `own_ns` in SYN_RECV and goes to `new`.
+/// Returns for how long (ns) the connection was half open when its child goes to `new`, after `own_ns` in SYN_RECV itself;
+/// `NONE_NS` where that is not known.
 ///
 /// The time from the first SYN-ACK to the ACK is the socket's first sample of the round-trip time
 /// (`tcp_synack_rtt_meas`, called by `tcp_check_req`, 5.10 – 7.3). There is none for SYN-ACKs that were sent again, and none

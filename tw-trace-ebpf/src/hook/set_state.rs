@@ -44,7 +44,8 @@ pub(crate) fn entering<M: Memory>(sk: u64, new: u8, cookie: impl FnOnce() -> u64
     state_changed::<M>(sk, sock::state::<M>(sk), new, cookie);
 }
 
-/// Where `tcp_set_state` is watched too, which ends in `inet_sk_state_store` for all but listen() and MPTCP sockets.
+/// `inet_sk_state_store`, for plans that watch `tcp_set_state` as well: takes only the changes that do not come from there,
+/// those of listen() and of MPTCP sockets.
 #[inline(always)]
 pub(crate) fn entering_past<M: Memory>(sk: u64, new: u8, cookie: impl FnOnce() -> u64) {
     if new == LISTEN || sock::protocol::<M>(sk) == IPPROTO_MPTCP {
