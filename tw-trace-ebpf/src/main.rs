@@ -1,7 +1,7 @@
 //! The kernel side of tw-trace: attach shims → hooks → maps and ring buffer.
 //!
 //! Shims (`attach/`) extract arguments and nothing else; hooks (`hook/`) hold the logic, once, and take plain
-//! values; `sock` is the only reader of kernel memory; `emit` is the only writer of the ring buffer. Nothing
+//! values; `sock` and `task` are the only readers of kernel memory; `emit` is the only writer of the ring buffer. Nothing
 //! here decides what is worth showing beyond the filters that user space passes in `globals`.
 #![no_std]
 #![no_main]
@@ -47,4 +47,5 @@ mod object;
 mod sock;
 mod sockets;
 mod stack;
+mod task;
 mod words;

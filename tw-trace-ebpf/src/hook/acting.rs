@@ -7,7 +7,7 @@ use crate::{
     globals::{self, offset},
     maps::MPTCP_CLOSERS,
     sock::{self, Memory, Probed},
-    words,
+    task, words,
 };
 
 /// Writes down who acts on the socket; leaves `owner` as it is where that is not known.
@@ -16,11 +16,11 @@ use crate::{
 /// 94062790aeda (6.10, and stable releases) a shutdown() in SYN_RECV is made up for there, and the task is an accident.
 #[inline(always)]
 pub(crate) fn acts<M: Memory>(sk: u64, owner: &mut Owner) {
-    let task = sock::current();
-    if sock::is_kernel_thread(task) {
+    let current = task::current();
+    if task::is_kernel_thread(current) {
         closer_of_connection(sk, owner);
     } else if sock::is_owned::<M>(sk) {
-        sock::read_current(task, owner);
+        task::read_current(current, owner);
     }
 }
 
@@ -64,10 +64,10 @@ pub(crate) fn mptcp_changed<M: Memory>(sk: u64, new: u8) {
     }
     match new {
         FIN_WAIT1 | LAST_ACK | CLOSE => {
-            let task = sock::current();
-            if !sock::is_kernel_thread(task) && sock::is_owned::<M>(sk) {
+            let current = task::current();
+            if !task::is_kernel_thread(current) && sock::is_owned::<M>(sk) {
                 let mut owner = Owner { cgroup: 0, pid: 0, spare: 0, comm: [0; 16] };
-                sock::read_current(task, &mut owner);
+                task::read_current(current, &mut owner);
                 let _ = MPTCP_CLOSERS.insert(sk, owner, 0);
             }
         }
