@@ -47,5 +47,6 @@ mod object;
 mod sock;
 mod sockets;
 mod stack;
+mod states;
 mod task;
 mod words;

@@ -1,12 +1,13 @@
 //! Which process makes a change of a socket: the current task, if the change is made in its name; else who closed the
 //! MPTCP socket that the kernel closes a subflow for; else nobody that is known.
 
-use tw_trace_common::{event::Owner, fields::ABSENT, state::TcpState};
+use tw_trace_common::{event::Owner, fields::ABSENT};
 
 use crate::{
     globals::{self, offset},
     maps::MPTCP_CLOSERS,
     sock::{self, Memory, Probed},
+    states::{CLOSE, ESTABLISHED, FIN_WAIT1, LAST_ACK, SYN_RECV, SYN_SENT},
     task, words,
 };
 
@@ -53,12 +54,6 @@ fn knows_mptcp() -> bool {
 /// `inet_sk_state_store`, before any subflow is closed. It is kept by address until the address is another connection's.
 #[inline(always)]
 pub(crate) fn mptcp_changed<M: Memory>(sk: u64, new: u8) {
-    const FIN_WAIT1: u8 = TcpState::FinWait1 as u8;
-    const LAST_ACK: u8 = TcpState::LastAck as u8;
-    const CLOSE: u8 = TcpState::Close as u8;
-    const SYN_SENT: u8 = TcpState::SynSent as u8;
-    const SYN_RECV: u8 = TcpState::SynRecv as u8;
-    const ESTABLISHED: u8 = TcpState::Established as u8;
     if !knows_mptcp() {
         return;
     }

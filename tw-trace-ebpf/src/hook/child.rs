@@ -4,14 +4,16 @@
 //! handshake ends, and passes through SYN_RECV within one softirq; only a Fast Open child is there from the SYN on, for as
 //! long as the handshake takes.
 
-use tw_trace_common::{counter::Counter, event::NONE_NS, fields::ABSENT, state::TcpState};
+use tw_trace_common::{counter::Counter, event::NONE_NS, fields::ABSENT};
 
 use crate::{
     count::count,
     globals::offset,
     maps::{CHILDREN, CHILDREN_COUNT, Child, OLD_CHILDREN, Scratch},
     sock::{Memory as _, Probed},
-    sockets, words,
+    sockets,
+    states::{CLOSE, ESTABLISHED},
+    words,
 };
 
 /// Remembers when a child was made. It is known by address until it has a cookie of its own. Children that stay long
@@ -68,8 +70,6 @@ fn place(sk: u64, scratch: &mut Scratch) -> Option<*mut Child> {
 /// where the handshake did not end.
 #[inline(always)]
 pub(crate) fn dwell(sk: u64, new: u8, own_ns: u64) -> u64 {
-    const ESTABLISHED: u8 = TcpState::Established as u8;
-    const CLOSE: u8 = TcpState::Close as u8;
     /// SYN-ACKs are not sent again sooner (TCP_TIMEOUT_INIT is 1 s, TCP_RTO_MIN 200 ms): an older child is a Fast Open one.
     const SENT_AGAIN_NS: u64 = 100_000_000;
     let half_open = match new {

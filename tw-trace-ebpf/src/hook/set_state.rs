@@ -6,7 +6,6 @@ use tw_trace_common::{
     counter::Counter,
     event::{Kind, NONE_NS, Owner, State},
     histogram::Series,
-    state::TcpState,
 };
 
 use crate::{
@@ -19,20 +18,14 @@ use crate::{
     },
     maps::{CLOSERS, Scratch, Socket},
     sock::{self, Memory},
-    sockets, words,
+    sockets,
+    states::{CLOSE, CLOSING, FIN_WAIT1, FIN_WAIT2, LAST_ACK, LISTEN, SYN_RECV, SYN_SENT},
+    words,
 };
 
 pub(crate) const IPPROTO_TCP: u16 = 6;
 /// include/uapi/linux/in.h, 5.6 – 7.3.
 const IPPROTO_MPTCP: u16 = 262;
-const CLOSE: u8 = TcpState::Close as u8;
-const LISTEN: u8 = TcpState::Listen as u8;
-const SYN_SENT: u8 = TcpState::SynSent as u8;
-const SYN_RECV: u8 = TcpState::SynRecv as u8;
-const FIN_WAIT1: u8 = TcpState::FinWait1 as u8;
-const FIN_WAIT2: u8 = TcpState::FinWait2 as u8;
-const CLOSING: u8 = TcpState::Closing as u8;
-const LAST_ACK: u8 = TcpState::LastAck as u8;
 
 /// `void tcp_set_state(struct sock *sk, int state)`, `inet_sk_set_state`, `inet_sk_state_store`
 /// (net/ipv4/tcp.c, net/ipv4/af_inet.c; 5.10 – 7.3), which all fire
