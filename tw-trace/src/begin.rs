@@ -15,11 +15,12 @@ use crate::{
     kernel::{
         cgroup_use::CgroupUse,
         clock::{kernel_ns, realtime_offset_ns},
-        load::{Loaded, Settings},
+        load::Loaded,
         netns::{Sysctls, run_in},
         pid_namespace,
         plan::Serves,
         prepare::{Attempts, Resolved},
+        settings::Settings,
         snapshots::{NetnsId, Snapshots},
     },
     source::live::Live,

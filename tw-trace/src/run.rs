@@ -14,9 +14,10 @@ use crate::{
     collector::{Collector, KernelTotals, Watched},
     kernel::{
         clock::kernel_ns,
-        load::{Loaded, Settings},
+        load::Loaded,
         plan::Serves,
         prepare::{Attempts, Resolved},
+        settings::Settings,
         snapshots::Snapshots,
     },
     output::is_read,

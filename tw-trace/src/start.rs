@@ -11,10 +11,11 @@ use crate::{
     exit::Stopped,
     kernel::{
         clock::kernel_ns,
-        load::{Loaded, Log, Settings, load},
+        load::{Loaded, load},
         plan::Serves,
         prepare::{Attempts, Resolved},
         program::Refused,
+        settings::{Log, Settings},
         snapshots::Snapshots,
     },
     source::live::Live,

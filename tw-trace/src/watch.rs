@@ -13,8 +13,9 @@ use crate::{
     header::Header,
     kernel::{
         clock::kernel_ns,
-        load::{Loaded, Settings},
+        load::Loaded,
         prepare::{Attempts, Resolved},
+        settings::Settings,
     },
     output::{Output, is_read},
     reseed::Reseeding,

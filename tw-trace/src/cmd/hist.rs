@@ -11,9 +11,9 @@ use crate::{
     filter,
     kernel::{
         cgroup::CgroupPaths,
-        load::{Log, Settings, Sizes},
         memory::Memory,
         prepare::Resolved,
+        settings::{Log, Settings, Sizes},
         sizing,
         snapshots::NetnsId,
     },

@@ -10,10 +10,10 @@ use crate::{
     filter,
     kernel::{
         cgroup::CgroupPaths,
-        load::{Log, Settings, Sizes},
         memory::Memory,
         plan::Wants,
         prepare::Resolved,
+        settings::{Log, Settings, Sizes},
         sizing,
     },
     output::Output,

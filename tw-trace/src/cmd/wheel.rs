@@ -12,10 +12,10 @@ use crate::{
     exit::Usage,
     filter,
     kernel::{
-        load::{Log, Settings, Sizes},
         netns::{Budget, Counters, Place, find, visit},
         plan::Wants,
         prepare::Resolved,
+        settings::{Log, Settings, Sizes},
         snapshots::NetnsId,
         wheel::slots,
     },

@@ -1,6 +1,6 @@
 //! cgroup v2 ids to paths, as /proc/PID/cgroup prints them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -8,12 +8,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::cgroup_cache::{CACHE, Cache};
 use super::mounts;
 
 /// `FILEID_KERNFS` (include/linux/exportfs.h, 5.5 – 7.3): the handle is the 64-bit id.
 const FILEID_KERNFS: i32 = 0xfe;
-/// Entries kept; beyond, the half that was used least recently is forgotten. A busy host has some thousand cgroups.
-const CACHE: usize = 16_384;
 /// Directories looked at in one walk.
 const WALK_LIMIT: usize = 65_536;
 /// A walk takes a while: ids that come meanwhile wait for the next one.
@@ -35,44 +34,6 @@ pub struct CgroupPaths {
     /// Ids that wait for the next walk.
     waiting: HashSet<u64>,
     walked: Option<Instant>,
-}
-
-/// Paths by id, `None` where there is none.
-#[derive(Debug, Default)]
-struct Cache {
-    entries: HashMap<u64, Known>,
-    uses: u64,
-}
-
-#[derive(Debug)]
-struct Known {
-    path: Option<String>,
-    /// `Cache::uses` at the last use.
-    used: u64,
-}
-
-impl Cache {
-    fn get(&mut self, id: u64) -> Option<Option<&str>> {
-        self.uses += 1;
-        let known = self.entries.get_mut(&id)?;
-        known.used = self.uses;
-        Some(known.path.as_deref())
-    }
-
-    fn insert(&mut self, id: u64, path: Option<String>) {
-        if self.entries.len() >= CACHE && !self.entries.contains_key(&id) {
-            let mut uses: Vec<_> = self.entries.values().map(|known| known.used).collect();
-            let (_, &mut median, _) = uses.select_nth_unstable(CACHE / 2);
-            self.entries.retain(|_, known| known.used >= median);
-        }
-        self.uses += 1;
-        self.entries.insert(id, Known { path, used: self.uses });
-    }
-
-    /// Half of it is for ids that were asked for.
-    fn takes_more(&self) -> bool {
-        self.entries.len() < CACHE / 2
-    }
 }
 
 #[derive(Debug)]
@@ -216,6 +177,8 @@ fn walk(point: &Path, mut show: impl FnMut(u64, String)) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
     use crate::skip::skip;
 
@@ -271,19 +234,6 @@ mod tests {
         assert_eq!(walked.get(&id), by_handle.as_ref());
         assert_eq!(paths.path(id), by_handle.as_deref(), "remembered");
         assert_eq!(CgroupPaths::new().path(id), None);
-    }
-
-    #[test]
-    fn the_cache_is_bounded_and_keeps_what_is_used() {
-        let mut cache = Cache::default();
-        let path = |id| Some(format!("/{id}"));
-        for id in 1..=3 * CACHE as u64 {
-            cache.insert(id, if id % 2 == 0 { None } else { path(id) });
-            assert!(cache.entries.len() <= CACHE);
-            assert_eq!(cache.get(1), Some(Some("/1")), "used all the time; {id} came");
-        }
-        assert_eq!(cache.get(3 * CACHE as u64), Some(None), "that there is no path is remembered");
-        assert_eq!(cache.get(3), None, "long unused");
     }
 
     #[test]

@@ -10,10 +10,9 @@ use aya::{
 };
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use tw_trace_common::{
-    config::{CALLER_RANGES, CallerRange, Cell, Config, Filter, Phase, RINGS, mode_bits},
+    config::{Cell, Config, Phase, RINGS, mode_bits},
     fields::{ABSENT, COMMON_BYTES, FIELDS, Offsets},
     followed::NEIGHBOURS,
-    keys::By,
 };
 
 use super::{
@@ -21,10 +20,9 @@ use super::{
     ledgers::Taken,
     loader,
     memory::Memory,
-    pid_namespace::PidNamespace,
     plan::{Attach, Plan, Program, Serves},
-    prepare::Resolved,
     program::{self, Link},
+    settings::{Log, Settings, Sizes},
     sizing::{self, Names},
     sysfs::cpus,
     tick::Tick,
@@ -39,87 +37,8 @@ use crate::{
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tw-trace-ebpf"));
 
-/// What the kernel side is told at load time.
-pub struct Settings {
-    pub offsets: Offsets,
-    pub callers: [CallerRange; CALLER_RANGES],
-    /// Address of `tw_timer_handler`.
-    pub tw_timer_handler: u64,
-    pub tick: Tick,
-    /// Mask of `Kind::bit` to stream.
-    pub stream: u16,
-    pub filter: Filter,
-    /// The pid namespace whose numbers are wanted, if that is not the initial one.
-    pub pid_namespace: Option<PidNamespace>,
-    /// Bits of `mode_bits` beyond those of the plan.
-    pub mode: u16,
-    /// What times in TIME_WAIT are counted by.
-    pub by: Option<By>,
-    pub sizes: Sizes,
-    pub log: Log,
-}
-
-impl Settings {
-    /// For a view that streams nothing and has room for nothing.
-    pub const fn new(kernel: &Resolved, filter: Filter, log: Log) -> Self {
-        Self {
-            offsets: kernel.offsets,
-            callers: kernel.callers,
-            tw_timer_handler: kernel.tw_timer_handler,
-            tick: kernel.tick,
-            stream: 0,
-            filter,
-            pid_namespace: kernel.pid_namespace,
-            mode: 0,
-            by: None,
-            sizes: Sizes::LEAST,
-            log,
-        }
-    }
-}
-
-/// How much the verifier is asked to say of a program that it refuses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Log {
-    /// The reason.
-    Reason,
-    /// Every instruction on the way to it.
-    Whole,
-}
-
 /// Calls of `inet_twsk_alloc` under way at once: one or two a CPU, and some that were preempted.
 const ALLOCATIONS: u32 = 4096;
-
-/// Room in the maps.
-#[derive(Clone, Copy, Debug)]
-pub struct Sizes {
-    /// Bytes of all ring buffers together, a power of two of whole pages.
-    pub ring: u32,
-    /// Time-wait sockets followed at once; some more can be.
-    pub time_waits: u32,
-    /// Places for full sockets, a power of two; some more than that can be followed.
-    pub sockets: u32,
-    /// Of the wheel view: buckets, and sockets of before the start.
-    pub wheel_slots: u32,
-    pub wheel_seeds: u32,
-    /// Histograms, from the first `Series` on.
-    pub histograms: u32,
-    /// Keys that times in TIME_WAIT are counted by.
-    pub keys: u32,
-}
-
-impl Sizes {
-    /// Room for what a view does not want: a map cannot be left out of the object.
-    pub const LEAST: Self = Self {
-        ring: 4096,
-        time_waits: 1,
-        sockets: 1,
-        wheel_slots: 1,
-        wheel_seeds: 1,
-        histograms: 1,
-        keys: 1,
-    };
-}
 
 /// As in the object.
 const RING_MAPS: [&str; RINGS] =
