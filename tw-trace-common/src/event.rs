@@ -108,7 +108,8 @@ pub struct Conn {
     pub spare: u16,
     /// Inode of the network namespace (`net.ns.inum`).
     pub netns: u32,
-    pub spare2: u32,
+    /// Index of the interface that the socket is bound to (`sock_common.skc_bound_dev_if`), zero where to none.
+    pub ifindex: u32,
 }
 
 /// Where a time-wait timer sits on the timer wheel.

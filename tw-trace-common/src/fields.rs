@@ -73,6 +73,7 @@ fields! {
     skc_net: "sock_common"."skc_net.net", 8, Need::Required;
     skc_v6_daddr: "sock_common"."skc_v6_daddr", 16, V6;
     skc_v6_rcv_saddr: "sock_common"."skc_v6_rcv_saddr", 16, V6;
+    skc_bound_dev_if: "sock_common"."skc_bound_dev_if", 4, Need::Required;
     skc_cookie: "sock_common"."skc_cookie", 8, Need::Required;
     sk_protocol: "sock"."sk_protocol", 2, Need::Required;
     sk_owned: "sock"."sk_lock.owned", 4, Need::Required;

@@ -3,7 +3,7 @@
 
 use core::mem::size_of;
 
-use crate::histogram::BUCKETS;
+use crate::{event::AF_INET6, histogram::BUCKETS};
 
 /// What makes a key. As a number in `Config::by`; zero is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,17 +21,23 @@ pub enum By {
 
 /// A key as it lies in the `KEYS` map, as [`By`] has it.
 ///
-/// Process: name in two words, process id. Cgroup: id. Remote: address in two words, port and address family.
+/// Process: name in two words, process id. Cgroup: id. Remote: address in two words, and interface, port and address family.
 /// Local port: the port. Everything else is zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(C)]
 pub struct Key(pub [u64; 3]);
 
 impl Key {
-    /// An address without a port: port zero.
-    pub const fn remote(words: [u64; 2], port: u16, family: u16) -> Self {
-        Self([words[0], words[1], (port as u64) << 16 | family as u64])
+    /// An address without a port: port zero. The interface is part of a link-local address, and zero for others.
+    pub const fn remote(words: [u64; 2], port: u16, family: u16, ifindex: u32) -> Self {
+        let scope = if is_link_local(words, family) { ifindex } else { 0 };
+        Self([words[0], words[1], (scope as u64) << 32 | (port as u64) << 16 | family as u64])
     }
+}
+
+/// Whether an address, as two words in memory order, is in fe80::/10.
+const fn is_link_local([first, _]: [u64; 2], family: u16) -> bool {
+    family == AF_INET6 && u64::from_be(first) >> 54 == 0xfe80 >> 6
 }
 
 /// Times of the sockets of one key, in the same buckets as `Histogram`. All zeroes is an empty one.

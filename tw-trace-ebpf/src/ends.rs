@@ -2,7 +2,8 @@
 
 use crate::maps::Scratch;
 
-/// A number for the ends and the namespace of the connection in the scratch. Each word is multiplied in, so that
+/// A number for the ends, the interface and the namespace of the connection in the scratch: sockets that are bound to
+/// different interfaces may have the same ends. Each word is multiplied in, so that
 /// connections that differ in a port alone differ in half the bits.
 #[inline(always)]
 pub(crate) fn key(scratch: &Scratch) -> u64 {
@@ -14,7 +15,8 @@ pub(crate) fn key(scratch: &Scratch) -> u64 {
     };
     let (local, remote) = (words(conn.laddr), words(conn.raddr));
     let ports = u64::from(conn.lport) << 32 | u64::from(conn.rport) << 16 | u64::from(conn.family);
-    let mut key = scratch.net;
+    // The namespace fills the low half only.
+    let mut key = scratch.net | u64::from(conn.ifindex) << 32;
     for word in [local[0], local[1], remote[0], remote[1], ports] {
         key = (key ^ word).wrapping_mul(ODD);
         key ^= key >> 32;

@@ -62,9 +62,9 @@ fn key(scratch: &Scratch) -> Key {
     } else if is(By::Cgroup) {
         Key([owner.cgroup, 0, 0])
     } else if is(By::Remote) {
-        Key::remote(halves(conn.raddr), conn.rport, conn.family)
+        Key::remote(halves(conn.raddr), conn.rport, conn.family, conn.ifindex)
     } else if is(By::RemoteAddress) {
-        Key::remote(halves(conn.raddr), 0, conn.family)
+        Key::remote(halves(conn.raddr), 0, conn.family, conn.ifindex)
     } else {
         Key([conn.lport.into(), 0, 0])
     }

@@ -88,6 +88,10 @@ const COMMON: usize = tw_trace_common::fields::COMMON_BYTES;
 pub(crate) struct Common([u8; COMMON]);
 
 /// Reads the connection of a full socket or a time-wait socket into the scratch; false if it cannot be read.
+///
+/// `skc_bound_dev_if` is set by SO_BINDTODEVICE, by connect() to a link-local address (`tcp_v6_connect`), and in children
+/// of listeners by the interface or VRF that the SYN came by (`inet_request_bound_dev_if`, `tcp_v6_init_req`; 5.10 – 7.3).
+/// `inet_twsk_alloc` hands it on.
 /// The cookie is the one stored, zero if none was given.
 #[inline(always)]
 pub(crate) fn read_conn<M: Memory>(sk: u64, scratch: &mut Scratch) -> bool {
@@ -99,6 +103,7 @@ pub(crate) fn read_conn<M: Memory>(sk: u64, scratch: &mut Scratch) -> bool {
     conn.lport = M::common(sk, copy, offset!(skc_num));
     conn.rport = u16::from_be(M::common(sk, copy, offset!(skc_dport)));
     conn.family = M::common(sk, copy, offset!(skc_family));
+    conn.ifindex = M::common(sk, copy, offset!(skc_bound_dev_if));
     let net: u64 = M::common(sk, copy, offset!(skc_net));
     if offset!(net_cookie) == ABSENT as usize {
         conn.netns = M::read(net, offset!(net_inum));

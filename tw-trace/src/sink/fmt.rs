@@ -211,17 +211,36 @@ pub fn push_comm(line: &mut Vec<u8>, comm: &[u8; 16]) {
     }
 }
 
-/// "192.0.2.1:40000", "[2001:db8::1]:40000"
-pub fn push_endpoint(line: &mut Vec<u8>, address: &mut Address, family: u16, addr: &[u8; 16], port: u16) {
-    if family == AF_INET {
-        address.push(line, family, addr);
-    } else {
-        line.push(b'[');
-        address.push(line, family, addr);
-        line.push(b']');
+/// An address, and the index of the interface that a socket is bound to, zero for none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scoped<'a> {
+    pub family: u16,
+    pub addr: &'a [u8; 16],
+    pub ifindex: u32,
+}
+
+impl Scoped<'_> {
+    /// "192.0.2.1", "fe80::1%3"
+    pub fn push(self, line: &mut Vec<u8>, address: &mut Address) {
+        address.push(line, self.family, self.addr);
+        if self.ifindex != 0 {
+            line.push(b'%');
+            push_u64(line, self.ifindex.into());
+        }
     }
-    line.push(b':');
-    push_u64(line, port.into());
+
+    /// "192.0.2.1:40000", "192.0.2.1%3:40000", "[2001:db8::1]:40000", "[fe80::1%3]:40000"
+    pub fn push_endpoint(self, line: &mut Vec<u8>, address: &mut Address, port: u16) {
+        if self.family == AF_INET {
+            self.push(line, address);
+        } else {
+            line.push(b'[');
+            self.push(line, address);
+            line.push(b']');
+        }
+        line.push(b':');
+        push_u64(line, port.into());
+    }
 }
 
 /// "client[1234]", "-" when unknown.

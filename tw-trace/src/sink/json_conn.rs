@@ -31,6 +31,10 @@ impl ConnKeys {
             push_known(text, conn.cookie, 0);
             push_str(text, ",\"netns\":");
             push_u64(text, conn.netns.into());
+            if conn.ifindex != 0 {
+                push_str(text, ",\"ifindex\":");
+                push_u64(text, conn.ifindex.into());
+            }
             push_str(
                 text,
                 if conn.family == AF_INET { ",\"family\":\"ipv4\"" } else { ",\"family\":\"ipv6\"" },
@@ -66,16 +70,33 @@ mod tests {
     #[test]
     fn what_is_kept_is_told_as_what_is_written() {
         let mut kept = ConnKeys::default();
-        // Two that share a place, one that changes its port, one that gets an owner.
+        // Two that share a place, one that changes its port, one that gets an owner, one that is bound to an interface.
         let conn = |cookie, lport| Conn { cookie, lport, netns: 1, family: AF_INET, ..Conn::default() };
         let owner = |pid| Owner { pid, cgroup: pid.into(), ..Owner::default() };
-        let records =
-            [(conn(1, 5), owner(0)), (conn(17, 5), owner(0)), (conn(1, 6), owner(0)), (conn(1, 6), owner(7))];
+        let records = [
+            (conn(1, 5), owner(0)),
+            (conn(17, 5), owner(0)),
+            (conn(1, 6), owner(0)),
+            (conn(1, 6), owner(7)),
+            (Conn { ifindex: 3, ..conn(1, 6) }, owner(7)),
+        ];
         for (conn, owner) in records.iter().chain(&records).flat_map(|record| [record, record]) {
             let (mut told, mut written) = (Vec::new(), Vec::new());
             kept.push(&mut told, conn, owner, &mut Paths(String::new()));
             ConnKeys::default().push(&mut written, conn, owner, &mut Paths(String::new()));
             assert_eq!(told, written);
         }
+    }
+
+    #[test]
+    fn only_what_is_bound_to_an_interface_has_one() {
+        let written = |conn: Conn| {
+            let mut text = Vec::new();
+            ConnKeys::default().push(&mut text, &conn, &Owner::default(), &mut Paths(String::new()));
+            String::from_utf8(text).unwrap()
+        };
+        let free = Conn { family: AF_INET, netns: 1, ..Conn::default() };
+        assert!(written(Conn { ifindex: u32::MAX, ..free }).contains(r#""netns":1,"ifindex":4294967295,"#));
+        assert!(written(free).contains(r#""netns":1,"family""#));
     }
 }

@@ -2,7 +2,7 @@
 
 use tw_trace_common::event::{Conn, Owner};
 
-use super::fmt::{self, Address, push_endpoint, push_owner, push_str};
+use super::fmt::{self, Address, Scoped, push_owner, push_str};
 use super::kept::Kept;
 
 #[derive(Default)]
@@ -28,9 +28,12 @@ impl ConnColumns {
         let Self { kept, laddr, raddr, place } = self;
         *place = kept.place(conn, owner, |told| {
             told.ends.clear();
-            push_endpoint(&mut told.ends, laddr, conn.family, &conn.laddr, conn.lport);
+            // As ss has it: the interface is that of the socket, so it stands on this side.
+            let local = Scoped { family: conn.family, addr: &conn.laddr, ifindex: conn.ifindex };
+            let remote = Scoped { family: conn.family, addr: &conn.raddr, ifindex: 0 };
+            local.push_endpoint(&mut told.ends, laddr, conn.lport);
             push_str(&mut told.ends, " → ");
-            push_endpoint(&mut told.ends, raddr, conn.family, &conn.raddr, conn.rport);
+            remote.push_endpoint(&mut told.ends, raddr, conn.rport);
             told.width = fmt::columns(&told.ends);
             told.owner.clear();
             push_owner(&mut told.owner, owner);
@@ -49,18 +52,23 @@ impl ConnColumns {
 
 #[cfg(test)]
 mod tests {
-    use tw_trace_common::event::AF_INET;
+    use tw_trace_common::event::{AF_INET, AF_INET6};
 
     use super::*;
 
     #[test]
     fn what_is_kept_is_told_as_what_is_written() {
         let mut kept = ConnColumns::default();
-        // Two that share a place, one that changes its port, one that gets an owner.
+        // Two that share a place, one that changes its port, one that gets an owner, one that is bound to an interface.
         let conn = |cookie, lport| Conn { cookie, lport, family: AF_INET, ..Conn::default() };
         let owner = |pid| Owner { pid, ..Owner::default() };
-        let records =
-            [(conn(1, 5), owner(0)), (conn(17, 5), owner(0)), (conn(1, 6), owner(0)), (conn(1, 6), owner(7))];
+        let records = [
+            (conn(1, 5), owner(0)),
+            (conn(17, 5), owner(0)),
+            (conn(1, 6), owner(0)),
+            (conn(1, 6), owner(7)),
+            (Conn { ifindex: 3, ..conn(1, 6) }, owner(7)),
+        ];
         for (conn, owner) in records.iter().chain(&records).flat_map(|record| [record, record]) {
             for width in [0, 38] {
                 let (mut told, mut written, mut new) = (Vec::new(), Vec::new(), ConnColumns::default());
@@ -79,5 +87,17 @@ mod tests {
         let conn = Conn { family: AF_INET, ..Conn::default() };
         let over = ConnColumns::default().push(&mut line, &conn, &Owner::default(), 20);
         assert_eq!((String::from_utf8(line).unwrap(), over), ("0.0.0.0:0 → 0.0.0.0:0".to_owned(), 1));
+    }
+
+    #[test]
+    fn the_interface_stands_at_the_local_end() {
+        let told = |conn: Conn| {
+            let mut line = Vec::new();
+            ConnColumns::default().push(&mut line, &conn, &Owner::default(), 0);
+            String::from_utf8(line).unwrap()
+        };
+        let bound = Conn { ifindex: 3, family: AF_INET, lport: 1, ..Conn::default() };
+        assert_eq!(told(bound), "0.0.0.0%3:1 → 0.0.0.0:0");
+        assert_eq!(told(Conn { family: AF_INET6, ..bound }), "[::%3]:1 → [::]:0");
     }
 }

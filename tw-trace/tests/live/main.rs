@@ -13,6 +13,7 @@ mod half_open;
 mod harness;
 mod hist;
 mod hotplug;
+mod interfaces;
 mod kernel_files;
 mod lifetime;
 mod loss;

@@ -20,7 +20,7 @@ pub(super) fn read() -> Result<Value> {
         .map(|socket| {
             json!({
                 "ends": ends(&socket.local.ip().to_string(), socket.local.port().into(),
-                    &socket.remote.ip().to_string(), socket.remote.port().into()),
+                    &socket.remote.ip().to_string(), socket.remote.port().into(), socket.ifindex.into()),
                 "substate": socket.substate,
                 "expires_ms": socket.expires_ms,
             })
@@ -29,8 +29,9 @@ pub(super) fn read() -> Result<Value> {
     Ok(json!({"from_ns": from_ns, "to_ns": to_ns, "sockstat_tw": living, "sockets": sockets}))
 }
 
-pub(super) fn ends(laddr: &str, lport: u64, raddr: &str, rport: u64) -> String {
-    format!("{laddr} {lport} > {raddr} {rport}")
+/// What tells connections of one namespace apart; `ifindex` is zero where there is none.
+pub(super) fn ends(laddr: &str, lport: u64, raddr: &str, rport: u64, ifindex: u64) -> String {
+    format!("{laddr} {lport} > {raddr} {rport} on {ifindex}")
 }
 
 fn monotonic_ns() -> Result<u64> {

@@ -50,8 +50,8 @@ impl Line {
     }
 
     /// The socket that it is about.
-    fn socket(&self) -> [String; 4] {
-        ["laddr", "lport", "raddr", "rport"].map(|key| self.value(key).unwrap_or_default())
+    fn socket(&self) -> [String; 5] {
+        ["laddr", "lport", "raddr", "rport", "ifindex"].map(|key| self.value(key).unwrap_or_default())
     }
 }
 
@@ -115,12 +115,13 @@ struct Names {
     ports: BTreeMap<u64, String>,
     processes: BTreeMap<u64, String>,
     namespaces: BTreeMap<u64, String>,
+    interfaces: BTreeMap<u64, String>,
     cgroups: BTreeMap<String, String>,
 }
 
 impl Names {
     fn of(player: &Player, events: &[&Value]) -> Self {
-        let mut ports = BTreeMap::new();
+        let (mut ports, mut interfaces) = (BTreeMap::new(), BTreeMap::new());
         let known = [0, u64::from(player.scenario.port)];
         for event in events {
             for port in ["lport", "rport"].iter().filter_map(|key| event[*key].as_u64()) {
@@ -128,6 +129,10 @@ impl Names {
                     let next = ports.len() + 1;
                     ports.entry(port).or_insert_with(|| format!("port{next}"));
                 }
+            }
+            if let Some(index) = event["ifindex"].as_u64() {
+                let next = interfaces.len() + 1;
+                interfaces.entry(index).or_insert_with(|| format!("interface{next}"));
             }
         }
         let own = player.hello["pid"].as_u64().map(|pid| (pid, "player".to_owned()));
@@ -139,6 +144,7 @@ impl Names {
         Self {
             ports,
             processes: own.into_iter().chain(named(&player.played["cast"])).collect(),
+            interfaces,
             namespaces: namespaces(player).into_iter().collect(),
             cgroups: cgroup.into_iter().chain(cgroups).collect(),
         }
@@ -164,6 +170,7 @@ impl Names {
             ("lport" | "rport", Some(port)) => self.ports.get(&port).map_or(json!(port), |name| json!(name)),
             ("pid", _) => called(&self.processes),
             ("netns", _) => called(&self.namespaces),
+            ("ifindex", _) => called(&self.interfaces),
             ("comm", _) => value.as_str().map_or(Value::Null, |comm| json!(self.comm(comm))),
             ("cgroup", _) => value
                 .as_str()

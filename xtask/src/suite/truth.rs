@@ -51,7 +51,7 @@ pub(super) fn lives(events: &[&Value]) -> Vec<Life> {
         let text = |key: &str| event[key].as_str().unwrap_or_default();
         let number = |key: &str| event[key].as_u64().unwrap_or(0);
         let now = number("mono_ns");
-        let key = ends(text("laddr"), number("lport"), text("raddr"), number("rport"));
+        let key = ends(text("laddr"), number("lport"), text("raddr"), number("rport"), number("ifindex"));
         match text("event") {
             "tw_enter" => {
                 let life = open.entry(key.clone()).or_insert_with(|| Life::new(key, now));

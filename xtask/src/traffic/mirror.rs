@@ -7,7 +7,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::thread::sleep;
@@ -49,11 +49,17 @@ pub(crate) enum Family {
 /// The device; it goes away when this is dropped.
 pub(crate) struct Mirror {
     tun: File,
+    device: &'static str,
 }
 
 impl Mirror {
     /// Makes the device in the calling thread's network namespace.
     pub(crate) fn open() -> Result<Self> {
+        Self::named(DEVICE)
+    }
+
+    /// The same under another name, for a second network with the same addresses.
+    pub(crate) fn named(device: &'static str) -> Result<Self> {
         let tun = OpenOptions::new()
             .read(true)
             .write(true)
@@ -62,17 +68,46 @@ impl Mirror {
             .context(
                 "cannot open /dev/net/tun (kernel module tun): needed to hold packets back on purpose",
             )?;
-        let mut request = interface_request(DEVICE)?;
+        let mut request = interface_request(device)?;
         request.ifr_ifru.ifru_flags = (libc::IFF_TUN | libc::IFF_NO_PI) as libc::c_short;
         // SAFETY: TUNSETIFF reads and writes one `ifreq`, which lives until the call returns.
         check(unsafe { libc::ioctl(tun.as_raw_fd(), TUNSETIFF, &raw mut request) }, "TUNSETIFF")?;
-        set_up(DEVICE)?;
-        set_address4()?;
-        set_address6()?;
-        let mirror = Self { tun };
+        set_up(device)?;
+        set_address4(device)?;
+        let mirror = Self { tun, device };
+        mirror.add_address6(HERE6)?;
         // What the kernel says of itself on a new device (router solicitations) is not ours.
         mirror.take()?;
         Ok(mirror)
+    }
+
+    pub(crate) const fn device(&self) -> &'static str {
+        self.device
+    }
+
+    /// The index of the device.
+    pub(crate) fn index(&self) -> Result<u32> {
+        Ok(if_nametoindex(self.device)?)
+    }
+
+    /// An address with 64 bits of network on the device. A kernel without IPv6 has no IPv6 scenarios: [`Mirror::pair`]
+    /// then says so.
+    pub(crate) fn add_address6(&self, address: Ipv6Addr) -> Result<()> {
+        let Ok(control) = socket(AddressFamily::Inet6, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)
+        else {
+            return Ok(());
+        };
+        let index = self.index()?;
+        let mut request = libc::in6_ifreq {
+            ifr6_addr: libc::in6_addr { s6_addr: address.octets() },
+            ifr6_prefixlen: 64,
+            ifr6_ifindex: i32::try_from(index)?,
+        };
+        // SAFETY: on an IPv6 socket SIOCSIFADDR reads one `in6_ifreq`, which lives until the call returns.
+        let status =
+            unsafe { libc::ioctl(control.as_raw_fd(), libc::SIOCSIFADDR as libc::Ioctl, &raw mut request) };
+        check(status, "setting the IPv6 address")?;
+        wait_for_address6(SocketAddrV6::new(address, 0, 0, index))
     }
 
     /// A connection through the mirror: the client's end dials `.2`, the listener sits on `.1`.
@@ -192,11 +227,24 @@ pub(crate) fn start_connect(to: SocketAddr) -> Result<TcpStream> {
 
 /// The same from a port of ours that TIME_WAIT may still hold.
 pub(crate) fn start_connect_from(from: SocketAddr, to: SocketAddr) -> Result<TcpStream> {
-    let family = if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    dial(bound_to(from, None)?, to)
+}
+
+/// The same by a socket that is bound to a device first (SO_BINDTODEVICE).
+pub(crate) fn start_connect_by(device: &str, from: SocketAddr, to: SocketAddr) -> Result<TcpStream> {
+    dial(bound_to(from, Some(device))?, to)
+}
+
+/// A socket of this address, and of this device if it is to have one.
+fn bound_to(from: SocketAddr, device: Option<&str>) -> Result<OwnedFd> {
+    let family = if from.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let fd = socket(family, SockType::Stream, NONBLOCKING, None)?;
     setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+    if let Some(device) = device {
+        setsockopt(&fd, sockopt::BindToDevice, &device.into()).context("SO_BINDTODEVICE")?;
+    }
     bind(fd.as_raw_fd(), &SockaddrStorage::from(from)).with_context(|| format!("cannot bind {from}"))?;
-    dial(fd, to)
+    Ok(fd)
 }
 
 fn dial(fd: OwnedFd, to: SocketAddr) -> Result<TcpStream> {
@@ -207,12 +255,12 @@ fn dial(fd: OwnedFd, to: SocketAddr) -> Result<TcpStream> {
 }
 
 /// 10.77.0.1/24 on the device; the route to the peer follows from it.
-fn set_address4() -> Result<()> {
+fn set_address4(device: &str) -> Result<()> {
     let control = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
     for (code, address) in
         [(libc::SIOCSIFADDR, HERE), (libc::SIOCSIFNETMASK, Ipv4Addr::new(255, 255, 255, 0))]
     {
-        let mut request = interface_request(DEVICE)?;
+        let mut request = interface_request(device)?;
         // SAFETY: `sockaddr_in` is plain old data, all zeroes is a valid one.
         let mut wanted: libc::sockaddr_in = unsafe { std::mem::zeroed() };
         wanted.sin_family = libc::AF_INET as libc::sa_family_t;
@@ -227,28 +275,10 @@ fn set_address4() -> Result<()> {
     Ok(())
 }
 
-/// fd77::1/64 on the device. A kernel without IPv6 has no IPv6 scenarios: [`Mirror::pair`] then says so.
-fn set_address6() -> Result<()> {
-    let Ok(control) = socket(AddressFamily::Inet6, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None) else {
-        return Ok(());
-    };
-    let index = i32::try_from(if_nametoindex(DEVICE)?)?;
-    let mut request = libc::in6_ifreq {
-        ifr6_addr: libc::in6_addr { s6_addr: HERE6.octets() },
-        ifr6_prefixlen: 64,
-        ifr6_ifindex: index,
-    };
-    // SAFETY: on an IPv6 socket SIOCSIFADDR reads one `in6_ifreq`, which lives until the call returns.
-    let status =
-        unsafe { libc::ioctl(control.as_raw_fd(), libc::SIOCSIFADDR as libc::Ioctl, &raw mut request) };
-    check(status, "setting the IPv6 address")?;
-    wait_for_address6()
-}
-
 /// A new IPv6 address is tentative until a kernel worker has looked at it.
-fn wait_for_address6() -> Result<()> {
+fn wait_for_address6(address: SocketAddrV6) -> Result<()> {
     let deadline = Instant::now() + 2 * PATIENCE;
-    while let Err(error) = UdpSocket::bind(SocketAddr::new(HERE6.into(), 0)) {
+    while let Err(error) = UdpSocket::bind(address) {
         if Instant::now() > deadline {
             return Err(error).context("the IPv6 address does not become usable");
         }

@@ -17,6 +17,7 @@ pub mod expect;
 pub mod fast_open;
 mod fin_wait2;
 mod handshake;
+mod interfaces;
 mod mirror;
 mod orphans;
 mod owners;

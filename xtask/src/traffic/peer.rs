@@ -50,14 +50,12 @@ impl<'m> Peer<'m> {
     /// A peer that dials the kernel's `port` from its own `from`; it has not said anything yet.
     pub(crate) fn dialling(mirror: &'m Mirror, family: Family, port: u16, from: u16) -> Self {
         let (here, there) = family.ends();
-        Self {
-            mirror,
-            here: SocketAddr::new(here, port),
-            there: SocketAddr::new(there, from),
-            next: FIRST,
-            heard: 0,
-            stamps: Some((FIRST, 0)),
-        }
+        Self::between(mirror, SocketAddr::new(here, port), SocketAddr::new(there, from))
+    }
+
+    /// A peer `there` for the kernel's end `here`, neither with an interface in it; it has not said anything yet.
+    pub(crate) const fn between(mirror: &'m Mirror, here: SocketAddr, there: SocketAddr) -> Self {
+        Self { mirror, here, there, next: FIRST, heard: 0, stamps: Some((FIRST, 0)) }
     }
 
     /// A peer at `port` that the kernel's connect() has just called: it has heard the SYN.

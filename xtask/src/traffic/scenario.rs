@@ -11,7 +11,8 @@ use super::difference::Difference;
 use super::expect::Expect;
 use super::scene::Scene;
 use super::{
-    closing, early, fast_open, fin_wait2, handshake, orphans, owners, rearm, resets, seeds, settings,
+    closing, early, fast_open, fin_wait2, handshake, interfaces, orphans, owners, rearm, resets, seeds,
+    settings,
 };
 
 /// One way to use and end connections.
@@ -50,6 +51,7 @@ const THEMES: &[&[Scenario]] = &[
     rearm::SCENARIOS,
     settings::SCENARIOS,
     owners::SCENARIOS,
+    interfaces::SCENARIOS,
     seeds::SCENARIOS,
 ];
 

@@ -46,6 +46,7 @@ mod message {
     pub(super) const REMOTE_PORT: usize = 6;
     pub(super) const LOCAL: usize = 8;
     pub(super) const REMOTE: usize = 24;
+    pub(super) const INTERFACE: usize = 40;
     pub(super) const EXPIRES_MS: usize = 52;
 }
 const HEADER: usize = 16;
@@ -59,6 +60,8 @@ const TIME_WAIT: u8 = 6;
 pub struct TimeWait {
     pub local: SocketAddr,
     pub remote: SocketAddr,
+    /// Index of the interface that it is bound to, zero where to none.
+    pub ifindex: u32,
     /// As tw-trace prints it.
     pub substate: &'static str,
     /// Until its timer's `expires`, without what the timer wheel adds.
@@ -156,6 +159,7 @@ fn time_wait(message: &[u8]) -> Result<Option<TimeWait>> {
     Ok(Some(TimeWait {
         local: end(message::LOCAL, message::LOCAL_PORT),
         remote: end(message::REMOTE, message::REMOTE_PORT),
+        ifindex: u32::from_ne_bytes(bytes_at(message, message::INTERFACE)),
         substate,
         expires_ms: u32::from_ne_bytes(bytes_at(message, message::EXPIRES_MS)),
     }))

@@ -11,7 +11,7 @@ use crate::{
     escape,
     sink::{
         CgroupNames,
-        fmt::{Address, comm_bytes, push_endpoint, push_owner},
+        fmt::{Address, Scoped, comm_bytes, push_owner},
     },
 };
 
@@ -34,12 +34,13 @@ impl Name {
             Self::Key(By::LocalPort, Key([port, ..])) => return port.to_string(),
             Self::Key(By::Process, key) => push_owner(&mut text, &owner(key)),
             Self::Key(By::Remote, key) => {
-                let (addr, port, family) = remote(key);
-                push_endpoint(&mut text, &mut Address::default(), family, &addr, port);
+                let Remote { addr, ifindex, port, family } = remote(key);
+                let scoped = Scoped { family, addr: &addr, ifindex };
+                scoped.push_endpoint(&mut text, &mut Address::default(), port);
             }
             Self::Key(By::RemoteAddress, key) => {
-                let (addr, _, family) = remote(key);
-                Address::default().push(&mut text, family, &addr);
+                let Remote { addr, ifindex, family, .. } = remote(key);
+                Scoped { family, addr: &addr, ifindex }.push(&mut text, &mut Address::default());
             }
         }
         String::from_utf8_lossy(&text).into_owned()
@@ -63,7 +64,7 @@ impl Name {
             }
             Self::Key(By::Remote, key) => {
                 let mut keys = address(key);
-                keys.push(("rport", json!(remote(key).1)));
+                keys.push(("rport", json!(remote(key).port)));
                 keys
             }
             Self::Key(By::RemoteAddress, key) => address(key),
@@ -73,20 +74,37 @@ impl Name {
 }
 
 fn address(key: Key) -> Vec<(&'static str, Value)> {
-    let (addr, _, family) = remote(key);
+    let Remote { addr, ifindex, family, .. } = remote(key);
     let mut text = Vec::new();
     Address::default().push(&mut text, family, &addr);
     let family = if family == AF_INET { "ipv4" } else { "ipv6" };
-    vec![("family", json!(family)), ("raddr", json!(String::from_utf8_lossy(&text)))]
+    let mut keys = vec![("family", json!(family)), ("raddr", json!(String::from_utf8_lossy(&text)))];
+    if ifindex != 0 {
+        keys.push(("ifindex", json!(ifindex)));
+    }
+    keys
 }
 
 fn owner(Key([first, second, pid]): Key) -> Owner {
     Owner { comm: bytes(first, second), pid: pid as u32, ..Owner::default() }
 }
 
-/// Address, port, address family.
-fn remote(Key([first, second, rest]): Key) -> ([u8; 16], u16, u16) {
-    (bytes(first, second), (rest >> 16) as u16, rest as u16)
+/// A remote end as it lies in a key.
+struct Remote {
+    addr: [u8; 16],
+    /// Of a link-local address; else zero.
+    ifindex: u32,
+    port: u16,
+    family: u16,
+}
+
+fn remote(Key([first, second, rest]): Key) -> Remote {
+    Remote {
+        addr: bytes(first, second),
+        ifindex: (rest >> 32) as u32,
+        port: (rest >> 16) as u16,
+        family: rest as u16,
+    }
 }
 
 /// Two words in memory order.

@@ -156,10 +156,16 @@ fn keys_have_names() {
     assert_eq!(name(By::Cgroup, Key([42, 0, 0])), "/user.slice");
     assert_eq!(name(By::Cgroup, Key([43, 0, 0])), "cgroup 43, gone");
     let v4 = [u64::from(u32::from_ne_bytes([192, 0, 2, 1])), 0];
-    assert_eq!(name(By::Remote, Key::remote(v4, 443, AF_INET)), "192.0.2.1:443");
-    assert_eq!(name(By::RemoteAddress, Key::remote(v4, 0, AF_INET)), "192.0.2.1");
+    assert_eq!(name(By::Remote, Key::remote(v4, 443, AF_INET, 3)), "192.0.2.1:443");
+    assert_eq!(name(By::RemoteAddress, Key::remote(v4, 0, AF_INET, 0)), "192.0.2.1");
     let v6 = [0, u64::from_be(1)];
-    assert_eq!(name(By::Remote, Key::remote(v6, 80, AF_INET6)), "[::1]:80");
+    assert_eq!(name(By::Remote, Key::remote(v6, 80, AF_INET6, 3)), "[::1]:80");
+    let link_local = |ifindex| Key::remote([u64::from_be(0xfebf << 48), v6[1]], 80, AF_INET6, ifindex);
+    assert_eq!(name(By::Remote, link_local(3)), "[febf::1%3]:80");
+    assert_eq!(name(By::RemoteAddress, link_local(u32::MAX)), "febf::1%4294967295");
+    assert_eq!(Name::Key(By::Remote, link_local(3)).json(&mut OneCgroup)["ifindex"], 3);
+    assert_eq!(Name::Key(By::Remote, link_local(0)).json(&mut OneCgroup).get("ifindex"), None);
+    assert_ne!(link_local(3), link_local(4));
     assert_eq!(Name::Key(By::LocalPort, Key([8080, 0, 0])).json(&mut OneCgroup)["lport"], 8080);
 }
 
