@@ -13,6 +13,7 @@ use crate::{
     input::Lines,
     kernel::{
         btf::Btf,
+        btf_file,
         facts::{FUNCTIONS, TRACE_EVENTS},
         kallsyms, memory, mounts,
         netns::Counters,
@@ -39,8 +40,9 @@ pub const PARSERS: &[(&str, Parser)] = &[
 
 /// `--btf FILE`.
 pub fn btf(bytes: &[u8]) {
+    let bytes = btf_file::types_of_elf(bytes).unwrap_or(bytes);
     let Ok(btf) = Btf::parse(bytes) else { return };
-    let _ = resolve_offsets(&btf);
+    let _ = (resolve_offsets(&btf), btf.is_split());
     for name in ["a", "ab", "sock"] {
         let _ = (btf.offset_of(name, "a"), btf.offset_of(name, "a.b"), btf.type_size(name));
     }

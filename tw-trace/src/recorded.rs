@@ -11,13 +11,19 @@ use crate::{
 pub fn no_json(line: &Line<'_>, error: &serde_json::Error) -> String {
     const EVENT: &[u8] = b"{\"event\":";
     let number = line.number;
+    if line.bytes.trim_ascii().is_empty() {
+        return format!("line {number}: it is empty");
+    }
     let prefixed = !line.bytes.starts_with(b"{") && line.bytes.windows(EVENT.len()).any(|part| part == EVENT);
     if prefixed {
         return format!(
             "line {number}: something stands before the JSON, as a log puts it there; cut it off (`sed 's/^[^{{]*//' FILE`)"
         );
     }
-    format!("line {number}: {error}")
+    // The parser has seen one line and counts it as the first.
+    let text = error.to_string();
+    let what = text.split(" at line ").next().unwrap_or(&text);
+    format!("line {number}, column {}: {what}", error.column())
 }
 
 /// The tick of the kernel that a run's header tells of. All times of the wheel follow from it.
@@ -79,6 +85,7 @@ mod tests {
         assert!(
             said("Nov 30 02:38:01 node tw-trace[1]: {\"event\":\"header\"}").contains("as a log puts it")
         );
-        assert!(said("hello").starts_with("line 1: expected"), "{}", said("hello"));
+        assert_eq!(said("hello\n"), "line 1, column 1: expected value");
+        assert_eq!(said("\r\n"), "line 1: it is empty");
     }
 }

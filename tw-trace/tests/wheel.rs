@@ -50,7 +50,7 @@ fn what_is_no_saved_run_is_refused_by_line() {
     let text = fs::read_to_string(saved()).expect("the saved run");
     let header = text.lines().next().expect("a header");
     assert_refused(&["--from", &file("empty", "")], "it is empty; save a run with");
-    assert_refused(&["--from", &file("text", "hello\n")], "line 1: ");
+    assert_refused(&["--from", &file("text", "hello\n")], "line 1, column 1: ");
     assert_refused(&["--from", &file("model", "{\"event\":\"model\"}\n")], "line 1: this is no line of");
     assert_refused(&["--from", &file("state", &format!("{header}\n{{\"event\":\"wheel\"}}\n"))], "line 2: ");
     let min = text.replace("\"min\":", "\"min\":9999999999999").replace("00000:", "");

@@ -68,7 +68,12 @@ fn types_in(path: &Path) -> io::Result<Vec<u8>> {
         return section(Bounded(&cache)).map(<[u8]>::to_vec);
     }
     let bytes = input::read_whole(file)?;
-    if bytes.starts_with(ELF) { section(bytes.as_slice()).map(<[u8]>::to_vec) } else { Ok(bytes) }
+    if bytes.starts_with(ELF) { types_of_elf(&bytes).map(<[u8]>::to_vec) } else { Ok(bytes) }
+}
+
+/// The types in the bytes of an ELF file.
+pub fn types_of_elf(elf: &[u8]) -> io::Result<&[u8]> {
+    section(elf)
 }
 
 /// The section .BTF of a vmlinux.
@@ -200,7 +205,7 @@ mod tests {
             for value in [0, 0x7f, 0xff] {
                 let mut damaged = whole.clone();
                 damaged[at] = value;
-                let _ = section(damaged.as_slice());
+                let _ = types_of_elf(&damaged);
             }
         }
     }

@@ -200,7 +200,7 @@ fn a_run_that_was_cut_off_will_do_and_what_is_no_run_will_not() {
         ("hello\n", "line 1"),
         ("{\"a\":1}\n", "line 1 is no event"),
         (&whole[..whole.find('\n').expect("lines") + 1], "neither"),
-        (&damaged, "line 2: "),
+        (&damaged, "line 2, column "),
     ] {
         let error = read(no_run).err().expect("no run");
         assert!(error.contains(why) && error.contains("trace --json"), "{error}");
