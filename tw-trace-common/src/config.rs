@@ -157,7 +157,7 @@ impl Filter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Cell {
-    /// Jiffies that TIME_WAIT proper was last armed for: TCP_TIMEWAIT_LEN, or what a vendor kernel made of it.
+    /// Jiffies that TIME_WAIT proper is armed for, as [`length`](crate::length) has it; zero while unknown.
     TimewaitLen = 0,
     /// CLOCK_MONOTONIC at jiffy zero, wrapped: jiffy J is due at `JiffyZeroNs + J * tick_ns`.
     JiffyZeroNs = 1,

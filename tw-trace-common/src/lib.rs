@@ -12,5 +12,6 @@ pub mod followed;
 pub mod histogram;
 pub mod keys;
 pub mod lab;
+pub mod length;
 pub mod state;
 pub mod wheel;

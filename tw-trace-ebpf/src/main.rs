@@ -23,6 +23,7 @@ mod hook {
     pub(crate) mod distributions;
     pub(crate) mod ended;
     pub(crate) mod hidden;
+    pub(crate) mod length;
     pub(crate) mod life;
     pub(crate) mod overflow;
     pub(crate) mod owner;

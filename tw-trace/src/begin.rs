@@ -114,12 +114,7 @@ impl Begun {
                 loaded.clock_error_ns / 1_000
             ));
         }
-        header.blind_spots.extend(unlearned.map(|why| {
-            format!(
-                "how long TIME_WAIT is was not learned beforehand ({why:#}): sockets of before the start, and those \
-                 that left FIN_WAIT2 unseen, are not dated until a timer tells it"
-            )
-        }));
+        header.blind_spots.extend(unlearned.map(|why| why.to_string()));
         Ok(Self {
             kernel,
             settings,

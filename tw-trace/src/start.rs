@@ -11,6 +11,7 @@ use crate::{
     exit::Stopped,
     kernel::{
         clock::kernel_ns,
+        learn::Unlearned,
         load::{Loaded, load},
         plan::Serves,
         prepare::{Attempts, Resolved},
@@ -31,7 +32,7 @@ pub struct Started {
     pub loaded: Loaded,
     pub source: Live,
     /// Why the length of TIME_WAIT could not be learned beforehand.
-    pub unlearned: Option<anyhow::Error>,
+    pub unlearned: Option<Unlearned>,
     /// CLOCK_MONOTONIC when the attaching of what tells anything began.
     pub started_ns: u64,
 }

@@ -1,13 +1,12 @@
 //! How long a time-wait socket that ends has lived, as far as that is known.
 
 use tw_trace_common::{
-    config::Cell,
     event::{NONE_NS, exit_flags},
     followed::TimeWait,
     state::Substate,
 };
 
-use crate::{globals, maps::cell};
+use crate::{globals, hook::length};
 
 const FIN_WAIT2: u8 = Substate::FinWait2 as u8;
 
@@ -59,7 +58,7 @@ impl Dated {
             let timeout_jiffies = u64::from(known.timeout_jiffies);
             return Self { duration_ns, fin_wait2_ns: NONE_NS, since_arming_ns, timeout_jiffies };
         }
-        let timeout = cell(Cell::TimewaitLen);
+        let timeout = length::known();
         if known.substate == FIN_WAIT2 || timeout == 0 {
             let duration_ns = if known.substate == FIN_WAIT2 { 0 } else { NONE_NS };
             return Self { duration_ns, fin_wait2_ns: NONE_NS, since_arming_ns: NONE_NS, timeout_jiffies: 0 };

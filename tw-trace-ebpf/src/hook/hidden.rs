@@ -1,14 +1,13 @@
 //! Restarts of a time-wait socket's clock that left no event.
 
-use tw_trace_common::{
-    config::Cell, counter::Counter, event::exit_flags, followed::TimeWait, state::Substate,
-};
+use tw_trace_common::{counter::Counter, event::exit_flags, followed::TimeWait, state::Substate};
 
 use crate::{
     count::{book, count},
     followed::{self, Address},
     globals,
-    maps::{Place, cell},
+    hook::length,
+    maps::Place,
     sock::{self, Memory},
 };
 
@@ -43,7 +42,7 @@ pub(crate) fn find(known: &mut TimeWait, expires: u64, substate: u8) {
     let flipped = known.substate == FIN_WAIT2 && substate == TIME_WAIT;
     known.flags |= exit_flags::HIDDEN_REARM | if flipped { exit_flags::HIDDEN_FLIP } else { 0 };
     known.rearms = known.rearms.saturating_add(1);
-    let len = cell(Cell::TimewaitLen) as u32;
+    let len = length::known() as u32;
     if known.entered_ns == 0 && known.substate == TIME_WAIT && len != 0 {
         // Seeded: what the timer says of its first arming is about to be forgotten.
         known.entered_ns = globals::jiffy_ns(known.full_expires(expires) - u64::from(len));

@@ -14,8 +14,8 @@ use crate::{
     emit, ends, filter,
     followed::{self, Address},
     globals,
-    hook::{owner, segment},
-    maps::{Place, Scratch, cell, set_cell},
+    hook::{length, owner, segment},
+    maps::{Place, Scratch, cell},
     sock::{self, Memory, Probed},
 };
 
@@ -36,9 +36,10 @@ pub(crate) fn armed<M: Memory>(tw: u64, timer: u64, start: Start) {
         return;
     }
     let substate = sock::substate(tw);
-    let timeout = timeout(wheel.expires.saturating_sub(jiffies), substate) as u32;
+    let timeout = length::asked(wheel.expires.saturating_sub(jiffies), substate) as u32;
     let arming = Arming { wheel, timeout, substate, now };
     if scratch.net == cell(Cell::OwnNet) || cell(Cell::Phase) == Phase::Learning as u64 {
+        arming.teach();
         return;
     }
     match start {
@@ -47,24 +48,6 @@ pub(crate) fn armed<M: Memory>(tw: u64, timer: u64, start: Start) {
         // There before us and not seeded yet, or there was no room for it.
         Start::Again => unknown(scratch),
     }
-}
-
-/// What was asked for, from what is left of it. A tick may have come in between: TIME_WAIT proper is always armed
-/// for the same number of jiffies, so one less than last time is the same.
-#[inline(always)]
-fn timeout(left: u64, substate: u8) -> u64 {
-    if substate != TIME_WAIT {
-        return left;
-    }
-    let known = cell(Cell::TimewaitLen);
-    if known == left + 1 {
-        return known;
-    }
-    if known != left {
-        // Not every time: all CPUs read this cache line with every event.
-        set_cell(Cell::TimewaitLen, left);
-    }
-    left
 }
 
 /// Whether an entry is that of the socket in the scratch, and not of one whose end was missed. A cookie may have
@@ -104,6 +87,13 @@ struct Arming {
     now: u64,
 }
 
+impl Arming {
+    #[inline(always)]
+    fn teach(&self) {
+        length::learn(self.timeout.into(), self.substate);
+    }
+}
+
 #[inline(always)]
 fn entered(tw: u64, scratch: &mut Scratch, arming: &Arming) {
     let address = Address::of(tw, scratch);
@@ -134,6 +124,7 @@ fn entered(tw: u64, scratch: &mut Scratch, arming: &Arming) {
         // Of a socket before it at this address.
         forget(address);
     }
+    arming.teach();
     let followed = followed::insert(address, &scratch.time_wait, &scratch.owner);
     let is_tracked = followed.is_some();
     let net = book(scratch.net, scratch.conn.netns, |ledger| {
@@ -179,6 +170,7 @@ fn restarted(tw: u64, scratch: &mut Scratch, arming: &Arming, start: Start) -> b
     if !is_same(known, scratch, start) {
         return false;
     }
+    arming.teach();
     let elapsed_ns = if known.armed_ns == 0 { NONE_NS } else { arming.now - known.armed_ns };
     let flipped = known.substate == FIN_WAIT2 && arming.substate == TIME_WAIT;
     if flipped {

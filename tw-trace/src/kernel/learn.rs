@@ -5,8 +5,10 @@
 //! no timer event, cannot be dated without it. The connection lives and dies in a network namespace of its own.
 
 use std::{
+    fmt,
     fs::File,
     net::{Shutdown, TcpListener, TcpStream},
+    path::Path,
     thread,
     time::Duration,
 };
@@ -20,7 +22,7 @@ use nix::{
         time::{TimeVal, TimeValLike as _},
     },
 };
-use tw_trace_common::config::Cell;
+use tw_trace_common::{config::Cell, length::VARIES};
 
 use super::{
     load::Loaded,
@@ -33,14 +35,57 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const DROPPED: &str =
     "the connection's packets do not arrive: something drops them, such as IPAddressDeny= of a systemd unit";
 
+/// Where kernels of Alibaba Cloud and others after them make TIME_WAIT's length a setting of each network namespace.
+const SETTING: &str = "/proc/sys/net/ipv4/tcp_tw_timeout";
+
+/// Why it is not known how long TIME_WAIT is.
+#[derive(Debug)]
+pub enum Unlearned {
+    /// It is a setting of each network namespace.
+    Varies,
+    /// The connection was not made, or its timer not seen.
+    Failed(anyhow::Error),
+}
+
+impl From<anyhow::Error> for Unlearned {
+    fn from(why: anyhow::Error) -> Self {
+        Self::Failed(why)
+    }
+}
+
+impl fmt::Display for Unlearned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Varies => write!(
+                f,
+                "this kernel lets each network namespace set how long TIME_WAIT is (net.ipv4.tcp_tw_timeout): sockets of \
+                 before the start, and those that left FIN_WAIT2 unseen, are not dated"
+            ),
+            Self::Failed(why) => write!(
+                f,
+                "how long TIME_WAIT is was not learned beforehand ({why:#}): sockets of before the start, and those that \
+                 left FIN_WAIT2 unseen, are not dated until a timer tells it"
+            ),
+        }
+    }
+}
+
 impl Loaded {
     /// Closes a connection in a namespace of its own, with only the start of timers watched and that namespace
     /// kept out of everything else. Needs CAP_SYS_ADMIN. The namespace stays until this is dropped: where it is known
     /// by its inode, the next one would get the same, and its sockets would not be told.
-    pub fn learn_timewait_len(&mut self, plan: &Plan) -> Result<()> {
+    pub fn learn_timewait_len(&mut self, plan: &Plan) -> Result<(), Unlearned> {
         if plan.program(Serves::Armings).is_none() {
             return Ok(());
         }
+        if Path::new(SETTING).exists() {
+            self.set_cell(Cell::TimewaitLen, VARIES)?;
+            return Err(Unlearned::Varies);
+        }
+        Ok(self.learn_from_a_connection()?)
+    }
+
+    fn learn_from_a_connection(&mut self) -> Result<()> {
         let map = self.ebpf.map_mut("CELLS").context("no map CELLS")?;
         let mut cells = Array::<&mut MapData, u64>::try_from(map)?;
         let (own_net, closed) = thread::scope(|scope| {
@@ -98,4 +143,17 @@ fn raise_loopback() -> Result<()> {
     // SAFETY: SIOCSIFFLAGS reads an ifreq.
     let failed = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) };
     if failed == 0 { Ok(()) } else { Err(std::io::Error::last_os_error().into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_said_for_how_long_nothing_is_dated() {
+        assert!(Unlearned::Varies.to_string().ends_with("are not dated"));
+        let failed = Unlearned::from(anyhow!("no room").context("a namespace"));
+        assert!(failed.to_string().contains("(a namespace: no room)"), "{failed}");
+        assert!(failed.to_string().ends_with("until a timer tells it"), "{failed}");
+    }
 }
