@@ -23,7 +23,7 @@ use crate::{
     output::is_read,
     reseed::Reseeding,
     sink::{Lost, Sink},
-    source::live::{Live, settled_ns},
+    source::live::Live,
     stop::Stop,
     summary::Summary,
     wall_clock::WallClock,
@@ -77,7 +77,7 @@ pub fn run(
     runtime.block_on(session.follow(&listener.stop, &kernel, &mut ending))?;
 
     let Session { loaded, records, .. } = &mut session;
-    let mut duties = |loaded: &mut Loaded| records.drain(loaded, settled_ns()?).map(|_| ());
+    let mut duties = |loaded: &mut Loaded| records.drain(loaded).map(|_| ());
     let (snapshots, ended) = ending.end(loaded, &kernel, &mut duties)?;
     session.finish(snapshots, &kernel, about, [started_ns, ended])
 }
@@ -110,12 +110,12 @@ struct Records {
 }
 
 impl Records {
-    /// Hands on what was made before `until_ns`; returns how many records that were.
-    fn drain(&mut self, loaded: &mut Loaded, until_ns: u64) -> Result<usize> {
+    /// Hands on what there is; returns how many records that were.
+    fn drain(&mut self, loaded: &mut Loaded) -> Result<usize> {
         let Self { source, collector, sink, told, most } = self;
         // Before the records: one of them may be the last that is heard of a cgroup.
         sink.cgroups_seen(&loaded.take_cgroups()?);
-        let taken = source.drain(until_ns, |record| {
+        let taken = source.drain(|record| {
             collector.observe(record);
             if told < most {
                 *told += 1;
@@ -141,7 +141,7 @@ impl Session {
                 () = stop.asked() => {}
                 () = self.records.source.ready() => {}
             }
-            self.drain(settled_ns()?)?;
+            self.drain()?;
             if Instant::now() >= next_check {
                 next_check = Instant::now() + LOSS_CHECK;
                 if let Some(offset_ns) = self.wall_clock.look()? {
@@ -150,7 +150,7 @@ impl Session {
                 self.tell_losses()?;
                 let Self { told_losses, loaded, reseeding, records, .. } = self;
                 loaded.relieve_ledgers(|net| ending.watches(net))?;
-                let mut duties = |loaded: &mut Loaded| records.drain(loaded, settled_ns()?).map(|_| ());
+                let mut duties = |loaded: &mut Loaded| records.drain(loaded).map(|_| ());
                 reseeding.look(told_losses, loaded, kernel, ending, stop, &mut duties)?;
                 if !is_read() {
                     break;
@@ -160,9 +160,9 @@ impl Session {
         Ok(())
     }
 
-    /// Hands on what was made before `until_ns`; returns how many records that were.
-    fn drain(&mut self, until_ns: u64) -> Result<usize> {
-        let taken = self.records.drain(&mut self.loaded, until_ns)?;
+    /// Hands on what there is; returns how many records that were.
+    fn drain(&mut self) -> Result<usize> {
+        let taken = self.records.drain(&mut self.loaded)?;
         #[cfg(feature = "debug-log")]
         if let Some(log) = &mut self.log {
             log.flush();
@@ -197,7 +197,8 @@ impl Session {
         about: &About,
         [from_mono_ns, to_mono_ns]: [u64; 2],
     ) -> Result<Summary> {
-        while self.drain(u64::MAX)? > 0 {}
+        self.records.source.end()?;
+        while self.drain()? > 0 {}
         self.tell_losses()?;
         let totals = KernelTotals {
             ledgers: self.loaded.ledgers()?,

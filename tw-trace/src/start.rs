@@ -19,7 +19,7 @@ use crate::{
         settings::{Log, Settings},
         snapshots::Snapshots,
     },
-    source::live::Live,
+    source::{live::Live, rings::Rings},
     stderr,
     stop::Listener,
     warning::Warning,
@@ -76,7 +76,9 @@ impl Started {
         loaded.attach_armings(&kernel.plan)?;
         let unlearned = loaded.learn_timewait_len(&kernel.plan).err();
         steps.done("length of TIME_WAIT learned")?;
-        let source = Live::new(loaded.take_rings(settings.sizes)?);
+        // Nobody is woken for rings that nothing is written to.
+        let rings = if settings.stream == 0 { Vec::new() } else { loaded.take_rings(settings.sizes)? };
+        let source = Live::new(Rings::new(rings));
         snapshots.read_before_attaching(&steps.listener.stop)?;
         let started_ns = kernel_ns()?;
         if kernel.plan.program(Serves::Armings).is_some() {

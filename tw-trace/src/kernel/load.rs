@@ -28,10 +28,7 @@ use super::{
     tick::Tick,
 };
 use crate::{
-    source::{
-        ring::{Ring, page_size},
-        rings::Rings,
-    },
+    source::ring::{Ring, page_size},
     threads::beside,
 };
 
@@ -235,12 +232,12 @@ impl Loaded {
     }
 
     /// The ring buffers, once.
-    pub fn take_rings(&mut self, sizes: Sizes) -> Result<Rings> {
+    pub fn take_rings(&mut self, sizes: Sizes) -> Result<Vec<Ring>> {
         let sizes = ring_sizes(sizes)?;
         let rings = RING_MAPS[..sizes.used].iter().map(|name| match self.ebpf.take_map(name) {
             Some(Map::RingBuf(map)) => Ring::new(map, sizes.bytes),
             _ => bail!("the eBPF object has no ring buffer {name}, or it was already taken"),
         });
-        Ok(Rings::new(rings.collect::<Result<_>>()?))
+        rings.collect()
     }
 }

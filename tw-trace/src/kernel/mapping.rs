@@ -14,6 +14,10 @@ pub struct Mapping {
     len: usize,
 }
 
+// SAFETY: memory that belongs to the process, not to a thread; what is in it is only reached through `&self`, atomically, or
+// by who keeps the rules of the map.
+unsafe impl Send for Mapping {}
+
 impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: mapped by `Mapping::new` and handed to nobody.

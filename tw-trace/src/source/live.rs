@@ -1,76 +1,58 @@
-//! Records of the running kernel: the ring buffers, drained on a timer, because a wake-up per record would cost
-//! the traced connection more than all the rest.
+//! Records of the running kernel, as they come.
 
-use std::{mem, time::Duration};
+use std::time::Duration;
 
 use anyhow::Result;
 
-use super::rings::Rings;
-use crate::{decode::Record, kernel::clock::kernel_ns};
+use super::{priority::Priority, rings::Rings};
+use crate::decode::Record;
 
 /// Records taken before the caller gets to look at its other duties.
 const BATCH: usize = 16 * 1024;
-
-/// While records come, the ring is drained this often: at 600,000 records a second, every 4 MB.
-const BUSY: Duration = Duration::from_millis(50);
-/// A quiet machine is woken this often.
-const IDLE: Duration = Duration::from_millis(100);
-
-/// Records kept in memory before anybody can take them, at the most: the rings have room for some more.
-const KEPT: usize = 128 * 1024;
-
-/// In nanoseconds. Records of that long ago have come to their places in the ring buffers.
-const SETTLED: u64 = 1_000_000;
-
-/// Records made before this (CLOCK_MONOTONIC) can be taken in the order of time.
-pub fn settled_ns() -> Result<u64> {
-    Ok(kernel_ns()?.saturating_sub(SETTLED))
-}
+/// The caller has other duties, whether records come or not.
+const LONGEST: Duration = Duration::from_millis(100);
 
 pub struct Live {
     rings: Rings,
-    /// Taken from the rings, and not handed over yet.
-    kept: Vec<Record>,
-    pause: Duration,
+    /// The last batch was full.
+    has_more: bool,
+    /// Of the thread that hands the records on.
+    priority: Priority,
 }
 
 impl Live {
-    pub const fn new(rings: Rings) -> Self {
-        Self { rings, kept: Vec::new(), pause: BUSY }
-    }
-
-    /// Makes room in the rings.
-    pub fn keep(&mut self) -> Result<()> {
-        let Self { rings, kept, .. } = self;
-        let room = KEPT - kept.len().min(KEPT);
-        rings.drain(room.min(BATCH), settled_ns()?, |record| {
-            kept.push(*record);
-            Ok(())
-        })?;
-        Ok(())
+    pub fn new(rings: Rings) -> Self {
+        Self { rings, has_more: true, priority: Priority::of_this_thread() }
     }
 
     /// Waits until it is time to look again. Safe to cancel.
     pub async fn ready(&self) {
-        tokio::time::sleep(self.pause).await;
+        if !self.has_more {
+            // Not to have heard of records in time is as good.
+            let _ = tokio::time::timeout(LONGEST, self.rings.come()).await;
+        }
     }
 
-    /// Hands over what was made before `until_ns`, a batch at the most; returns how many. A full batch means: come
-    /// again at once.
-    pub fn drain(&mut self, until_ns: u64, mut each: impl FnMut(&Record) -> Result<()>) -> Result<usize> {
-        if !self.kept.is_empty() {
-            let kept = mem::take(&mut self.kept);
-            kept.iter().try_for_each(&mut each)?;
-            return Ok(kept.len());
+    /// Makes room in the rings, where no thread does.
+    pub fn keep(&mut self) -> Result<()> {
+        self.rings.empty()
+    }
+
+    /// Hands over what has settled, a batch at the most; returns how many. A full batch means: come again at once.
+    pub fn drain(&mut self, each: impl FnMut(&Record) -> Result<()>) -> Result<usize> {
+        let taken = self.rings.drain(BATCH, each)?;
+        self.has_more = taken == BATCH;
+        // To be late for long is to lose records. Whoever shares the CPUs fairly with a full load is late for ever.
+        if self.rings.are_behind() {
+            self.priority.raise();
+        } else if !self.has_more {
+            self.priority.give_back();
         }
-        let taken = self.rings.drain(BATCH, until_ns, each)?;
-        self.pause = if taken == BATCH {
-            Duration::ZERO
-        } else if taken > 0 {
-            BUSY
-        } else {
-            IDLE
-        };
         Ok(taken)
+    }
+
+    /// The programs are detached: from now on [`Live::drain`] hands over everything, until it returns zero.
+    pub fn end(&mut self) -> Result<()> {
+        self.rings.end()
     }
 }

@@ -1,12 +1,12 @@
-//! The consumer end of the BPF ring buffer, publishing its position once a batch instead of once a record: every
-//! publication takes the cache line away from the CPUs that are writing.
+//! The consumer's end of one BPF ring buffer, emptied in pieces: every publication of the position takes the cache line
+//! away from the CPUs that are writing.
 //!
 //! Layout (kernel/bpf/ringbuf.c, 5.8 – 7.3): one page with the consumer's position, one with the producer's, then
 //! the data, mapped twice in a row so that no record is ever cut. A record is a `u32` length with two flag bits, a
 //! `u32` for the kernel, and the payload; records begin at multiples of eight.
 
 use std::{
-    ptr::NonNull,
+    slice,
     sync::atomic::{AtomicU32, Ordering},
 };
 
@@ -17,16 +17,11 @@ use nix::{
     unistd::{SysconfVar, sysconf},
 };
 
-use crate::kernel::mapping::Mapping;
+use super::chunk::{HEADER, whole_length};
+use crate::{decode::mono_ns, kernel::mapping::Mapping};
 
 /// `BPF_RINGBUF_BUSY_BIT`: still being written.
 const BUSY: u32 = 1 << 31;
-/// `BPF_RINGBUF_DISCARD_BIT`: to be passed over.
-const DISCARD: u32 = 1 << 30;
-/// `BPF_RINGBUF_HDR_SZ`.
-const HEADER: u64 = 8;
-/// Bytes taken after which the position is published in the middle of a batch, so that the kernel can go on.
-const PUBLISH: u64 = 256 * 1024;
 
 pub struct Ring {
     /// Keeps the map alive.
@@ -34,12 +29,10 @@ pub struct Ring {
     consumer: Mapping,
     producer: Mapping,
     page: usize,
-    mask: u64,
-    /// Taken up to here; may be ahead of what is published.
+    /// A power of two.
+    pub bytes: usize,
+    /// Taken up to here, and published.
     position: u64,
-    /// Behind the record that was last looked at.
-    end: u64,
-    published: u64,
 }
 
 /// In bytes.
@@ -57,75 +50,65 @@ impl Ring {
             Mapping::new(&map, 0, page, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE).context(map_error)?;
         let producer = Mapping::new(&map, page, page + 2 * bytes, ProtFlags::PROT_READ).context(map_error)?;
         let position = consumer.word(0).load(Ordering::Acquire);
-        Ok(Self {
-            _map: map,
-            consumer,
-            producer,
-            page,
-            mask: bytes as u64 - 1,
-            position,
-            end: position,
-            published: position,
-        })
+        Ok(Self { _map: map, consumer, producer, page, bytes, position })
     }
 
-    /// The next complete record, left where it is.
-    pub fn peek(&mut self) -> Option<&[u8]> {
-        loop {
-            let next = self.next()?;
-            self.end = next.end;
-            match next.payload {
-                // SAFETY: the kernel does not write there before the position behind it is published, which asks
-                // for this borrow to have ended.
-                Some(payload) => return Some(unsafe { payload.as_ref() }),
-                None => self.position = next.end,
+    /// Appends complete records, headers included, to `chunk`, as many as it has room for without growing, and lets the
+    /// kernel have their place. Returns how many bytes that were.
+    pub fn take(&mut self, chunk: &mut Vec<u8>) -> usize {
+        let room = (chunk.capacity() - chunk.len()) as u64;
+        let mut end = self.position;
+        while let Some(next) = self.complete(end) {
+            if next - self.position > room {
+                break;
             }
+            end = next;
         }
+        let taken = (end - self.position) as usize;
+        if taken > 0 {
+            // SAFETY: records that are complete are not written to before their place is published, below.
+            chunk.extend_from_slice(unsafe { self.bytes_at(self.position, taken) });
+            self.consumer.word(0).store(end, Ordering::Release);
+            self.position = end;
+        }
+        taken
     }
 
-    /// Passes over the record that [`Self::peek`] has just shown.
-    pub fn advance(&mut self) {
-        self.position = self.end;
-        if self.position - self.published >= PUBLISH {
-            self.publish();
-        }
+    /// When the next complete record was made; `None` if there is none.
+    pub fn next_ns(&self) -> Option<u64> {
+        let end = self.complete(self.position)?;
+        // SAFETY: a complete record is not written to before its place is published.
+        let record = unsafe { self.bytes_at(self.position, (end - self.position) as usize) };
+        // What is no record is in nobody's way.
+        Some(mono_ns(&record[HEADER..]).unwrap_or(0))
     }
 
-    /// The record at the position, if it is complete.
-    fn next(&self) -> Option<Next> {
+    /// Where the record that begins at `position` ends, if it is complete.
+    fn complete(&self, position: u64) -> Option<u64> {
         // Pairs with the kernel's smp_store_release of the producer's position (`__bpf_ringbuf_reserve`).
-        if self.position >= self.producer.word(0).load(Ordering::Acquire) {
+        if position >= self.producer.word(0).load(Ordering::Acquire) {
             return None;
         }
-        let offset = self.page + (self.position & self.mask) as usize;
-        // SAFETY: the mask keeps the offset within the first copy of the data; headers are aligned to eight.
-        let header = unsafe { self.producer.start().byte_add(offset) };
-        // SAFETY: as above. Pairs with the kernel's xchg of the header (`bpf_ringbuf_commit`).
-        let word = unsafe { header.cast::<AtomicU32>().as_ref() }.load(Ordering::Acquire);
-        if word & BUSY != 0 {
-            return None;
-        }
-        let len = u64::from(word & !(BUSY | DISCARD));
-        let end = self.position + (len + HEADER).next_multiple_of(8);
-        if word & DISCARD != 0 {
-            return Some(Next { payload: None, end });
-        }
-        // SAFETY: a complete record lies within the doubled data.
-        let payload = unsafe { header.byte_add(HEADER as usize) }.cast::<u8>();
-        Some(Next { payload: Some(NonNull::slice_from_raw_parts(payload, len as usize)), end })
+        let header = self.data(position).cast::<AtomicU32>();
+        // SAFETY: within the first copy of the data; headers are aligned to eight. Pairs with the kernel's xchg of the
+        // header (`bpf_ringbuf_commit`).
+        let word = unsafe { (*header).load(Ordering::Acquire) };
+        (word & BUSY == 0).then(|| position + whole_length(word) as u64)
     }
 
-    /// Lets the kernel have the room up to the position.
-    pub fn publish(&mut self) {
-        if self.published != self.position {
-            self.consumer.word(0).store(self.position, Ordering::Release);
-            self.published = self.position;
-        }
+    /// The bytes from `position` on.
+    ///
+    /// # Safety
+    ///
+    /// They are of complete records, and the kernel does not get their place as long as the slice lives.
+    unsafe fn bytes_at(&self, position: u64, length: usize) -> &[u8] {
+        debug_assert!((HEADER..=self.bytes).contains(&length));
+        // SAFETY: within the doubled data, since no more than a ring's bytes can be complete; the rest is the caller's.
+        unsafe { slice::from_raw_parts(self.data(position), length) }
     }
-}
 
-/// One record, and where the one behind it begins.
-struct Next {
-    payload: Option<NonNull<[u8]>>,
-    end: u64,
+    fn data(&self, position: u64) -> *const u8 {
+        let offset = self.page + (position as usize & (self.bytes - 1));
+        self.producer.start().as_ptr().cast::<u8>().cast_const().wrapping_add(offset)
+    }
 }

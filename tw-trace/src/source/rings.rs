@@ -1,72 +1,95 @@
 //! The ring buffers of all CPUs as one stream, in the order of time.
 
+use std::{mem, sync::Arc};
+
 use anyhow::{Context as _, Result};
 
-use super::ring::Ring;
+use super::{chunk::Chunk, reader::Reader, ring::Ring, spool::Spool};
 use crate::decode::{Record, decode, mono_ns};
 
+/// Rings that are emptied from the moment this is made.
 pub struct Rings {
-    rings: Vec<Ring>,
+    reader: Reader,
+    spool: Arc<Spool>,
+    /// By ring: what has been taken out of its queue.
+    chunks: Vec<Chunk>,
     /// When the next record of each was made; [`NONE`] where there is none to be taken.
     next_ns: Vec<u64>,
 }
 
 const NONE: u64 = u64::MAX;
+/// Said of whatever keeps the rings from being read.
+const UNREAD: &str = "the ring buffers cannot be read";
 
 impl Rings {
     pub fn new(rings: Vec<Ring>) -> Self {
-        Self { next_ns: vec![NONE; rings.len()], rings }
+        let spool = Arc::new(Spool::new(&rings));
+        Self {
+            chunks: rings.iter().map(|_| Chunk::default()).collect(),
+            next_ns: vec![NONE; rings.len()],
+            reader: Reader::begin(rings, Arc::clone(&spool)),
+            spool,
+        }
     }
 
-    /// Hands over at most `most` records that were made before `until_ns` (CLOCK_MONOTONIC); returns how many. What
-    /// `each` fails on counts as taken.
-    ///
-    /// A ring that stands still for a moment must not be overtaken by the others: `until_ns` lies a little in the
-    /// past, when every record of before has come to its place.
-    pub fn drain(
-        &mut self,
-        most: usize,
-        until_ns: u64,
-        mut each: impl FnMut(&Record) -> Result<()>,
-    ) -> Result<usize> {
-        for (ring, next_ns) in self.rings.iter_mut().zip(&mut self.next_ns) {
-            *next_ns = look(ring, until_ns);
+    /// Resolves when records have come since the last time. Safe to cancel.
+    pub async fn come(&self) {
+        self.spool.told().await;
+    }
+
+    /// Records wait for [`Rings::drain`], more than a busy machine explains.
+    pub fn are_behind(&self) -> bool {
+        self.spool.is_behind()
+    }
+
+    /// The programs are detached: from now on [`Rings::drain`] hands over what has not settled too.
+    pub fn end(&mut self) -> Result<()> {
+        self.reader.end().context(UNREAD)
+    }
+
+    /// Has the rings emptied, where no thread does.
+    pub fn empty(&mut self) -> Result<()> {
+        self.reader.look().context(UNREAD)
+    }
+
+    /// Hands over at most `most` records of those that have settled; returns how many. What `each` fails on counts as
+    /// taken.
+    pub fn drain(&mut self, most: usize, mut each: impl FnMut(&Record) -> Result<()>) -> Result<usize> {
+        self.empty()?;
+        // Before the queues are looked into: they then have all of before.
+        let until_ns = self.spool.through_ns();
+        for index in 0..self.chunks.len() {
+            self.look(index, until_ns);
         }
         let mut taken = 0;
-        let result = loop {
-            let Some((earliest, _)) =
-                self.next_ns.iter().enumerate().filter(|(_, ns)| **ns != NONE).min_by_key(|(_, ns)| **ns)
-            else {
-                break Ok(taken);
-            };
-            if taken == most {
-                break Ok(taken);
-            }
-            let ring = &mut self.rings[earliest];
-            let outcome = ring.peek().map_or(Ok(()), |bytes| {
+        while taken < most {
+            let earliest = self.next_ns.iter().enumerate().min_by_key(|(_, ns)| **ns);
+            let Some((index, _)) = earliest.filter(|(_, ns)| **ns != NONE) else { break };
+            let chunk = &mut self.chunks[index];
+            let outcome = chunk.peek().map_or(Ok(()), |bytes| {
                 each(&decode(bytes).context("the kernel side sent a record that cannot be read")?)
             });
-            ring.advance();
+            chunk.advance();
             taken += 1;
-            if let Err(error) = outcome {
-                break Err(error);
-            }
-            self.next_ns[earliest] = look(ring, until_ns);
-        };
-        self.rings.iter_mut().for_each(Ring::publish);
-        result
+            outcome?;
+            self.look(index, until_ns);
+        }
+        Ok(taken)
     }
-}
 
-/// When the ring's next record was made, if that is before `until_ns`. What is no record is handed over at once, to be
-/// refused.
-fn look(ring: &mut Ring, until_ns: u64) -> u64 {
-    match ring.peek() {
-        Some(bytes) => match mono_ns(bytes) {
-            Some(ns) if ns >= until_ns => NONE,
-            Some(ns) => ns,
-            None => 0,
-        },
-        None => NONE,
+    /// Sees when the ring's next record was made, if that is before `until_ns`. What is no record is handed over at once,
+    /// to be refused.
+    fn look(&mut self, index: usize, until_ns: u64) {
+        let chunk = &mut self.chunks[index];
+        self.next_ns[index] = loop {
+            match chunk.peek().map(mono_ns) {
+                Some(Some(ns)) if ns >= until_ns => break NONE,
+                Some(ns) => break ns.unwrap_or(0),
+                None => match self.spool.next(index, mem::take(&mut chunk.bytes)) {
+                    Some(bytes) => *chunk = Chunk::new(bytes),
+                    None => break NONE,
+                },
+            }
+        };
     }
 }

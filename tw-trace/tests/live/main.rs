@@ -15,6 +15,7 @@ mod hist;
 mod hotplug;
 mod interfaces;
 mod kernel_files;
+mod late;
 mod lifetime;
 mod loss;
 mod many_namespaces;

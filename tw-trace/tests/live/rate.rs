@@ -15,9 +15,9 @@ use crate::traffic::Traffic;
 
 const CONNECTIONS: u32 = 300_000;
 /// SYN_SENT, ESTABLISHED, FIN_WAIT1, FIN_WAIT2, CLOSE; SYN_RECV, ESTABLISHED, CLOSE_WAIT, LAST_ACK, CLOSE.
-const CHANGES: u64 = 10;
+pub(crate) const CHANGES: u64 = 10;
 /// A listener of the generator: CLOSE → LISTEN → CLOSE.
-const LISTENER: u64 = 2;
+pub(crate) const LISTENER: u64 = 2;
 /// Noise of the machine is not to fail this; the figure that counts is printed.
 const FLOOR: f64 = 0.5;
 /// 60 s, and a slot of the wheel at any HZ.
@@ -100,12 +100,12 @@ fn figures(untraced: [&Value; 2], traced: &Value) -> f64 {
     kept
 }
 
-fn stop(tracer: Child) {
+pub(crate) fn stop(tracer: Child) {
     kill(Pid::from_raw(tracer.id() as i32), Signal::SIGINT).expect("stopping tw-trace");
     assert!(ended_within(tracer, Duration::from_mins(2)).status.success());
 }
 
-fn to_file(netns: u64, path: &std::path::Path, more: &[&str]) -> Child {
+pub(crate) fn to_file(netns: u64, path: &std::path::Path, more: &[&str]) -> Child {
     attached(
         Command::new(tw_trace()).args(["trace", "--json", "--netns", &netns.to_string()]).args(more),
         path,
@@ -113,15 +113,15 @@ fn to_file(netns: u64, path: &std::path::Path, more: &[&str]) -> Child {
 }
 
 #[derive(Default)]
-struct Counts {
-    state: u64,
-    enter: u64,
+pub(crate) struct Counts {
+    pub(crate) state: u64,
+    pub(crate) enter: u64,
     exit: u64,
-    summary: Value,
+    pub(crate) summary: Value,
 }
 
 /// Three million lines: told apart by how they begin.
-fn count(path: &std::path::Path) -> Counts {
+pub(crate) fn count(path: &std::path::Path) -> Counts {
     let mut counts = Counts::default();
     let mut lines = BufReader::new(File::open(path).expect("opening the file"));
     let mut line = String::new();

@@ -22,7 +22,7 @@ use crate::{
     decode::Record,
     header::Header,
     kernel::load::Loaded,
-    source::live::{Live, settled_ns},
+    source::live::Live,
     stderr,
     summary::Summary,
     watch::{End, View},
@@ -98,15 +98,15 @@ impl HistView {
         tell(self.format.block(&Block { mono_ns: now_ns, interval_ns, counted: since, by, living }))
     }
 
-    /// Hands on the records that were made before `until_ns`.
-    fn drain_until(&mut self, until_ns: u64) -> Result<()> {
+    /// Hands on the records that there are.
+    fn drain_records(&mut self) -> Result<()> {
         let Self { events, collector, format, .. } = self;
         let Some(events) = events else { return Ok(()) };
         let mut hand_on = |record: &Record| {
             collector.observe(record);
             tell(format.record(record))
         };
-        while events.drain(until_ns, &mut hand_on)? > 0 {}
+        while events.drain(&mut hand_on)? > 0 {}
         Ok(())
     }
 
@@ -182,7 +182,7 @@ impl View for HistView {
     }
 
     fn drain(&mut self) -> Result<()> {
-        self.drain_until(settled_ns()?)
+        self.drain_records()
     }
 
     fn look(&mut self, loaded: &Loaded) -> Result<()> {
@@ -201,7 +201,8 @@ impl View for HistView {
 
     fn finish(&mut self, loaded: &Loaded, end: &End) -> Result<()> {
         self.progress.clear();
-        self.drain_until(u64::MAX)?;
+        self.events.as_mut().map_or(Ok(()), Live::end)?;
+        self.drain_records()?;
         let counted = Counted::read(loaded, self.show.asked)?;
         if self.blocks == 0 || self.is_owed || !counted.since(&self.last.0).is_empty() {
             self.tell_block(loaded, counted, end.to_ns)?;
