@@ -16,6 +16,7 @@ mod hotplug;
 mod interfaces;
 mod kernel_files;
 mod late;
+mod less_rights;
 mod lifetime;
 mod loss;
 mod many_namespaces;

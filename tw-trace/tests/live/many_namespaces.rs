@@ -24,7 +24,7 @@ const FILES: u64 = 256;
 const BOUND: Duration = Duration::from_secs(6);
 
 /// A thread that stays in a network namespace of its own.
-struct Held {
+pub(crate) struct Held {
     inode: u64,
     /// Dropping it ends the thread.
     _stay: Sender<()>,
@@ -32,11 +32,12 @@ struct Held {
 }
 
 impl Held {
-    fn new(with_socket: bool) -> Self {
+    /// With so many sockets in TIME_WAIT.
+    pub(crate) fn new(sockets: usize) -> Self {
         let (tell, told) = channel();
         let (stay, end): (Sender<()>, Receiver<()>) = channel();
         let thread = Builder::new().stack_size(64 << 10).spawn(move || {
-            let inode = new_namespace(with_socket);
+            let inode = new_namespace(sockets);
             tell.send(inode).expect("the test waits");
             let _ended = end.recv();
         });
@@ -44,7 +45,7 @@ impl Held {
         Self { inode: told.recv().expect("its namespace"), _stay: stay, thread }
     }
 
-    fn end(self) {
+    pub(crate) fn end(self) {
         let Self { inode: _, _stay, thread } = self;
         drop(_stay);
         thread.join().expect("the thread's end");
@@ -52,11 +53,9 @@ impl Held {
 }
 
 /// Of the calling thread; returns its inode.
-fn new_namespace(with_socket: bool) -> u64 {
+fn new_namespace(sockets: usize) -> u64 {
     unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace of its own");
-    if with_socket {
-        close_a_connection_here();
-    }
+    (0..sockets).for_each(|_| close_a_connection_here());
     xtask::netns::inode().expect("its inode").into()
 }
 
@@ -64,7 +63,7 @@ fn new_namespace(with_socket: bool) -> u64 {
 fn many_namespaces_are_gone_through_in_time_and_with_few_files() {
     live("many_namespaces_are_gone_through_in_time_and_with_few_files", || {
         let _loud = loud();
-        let held: Vec<Held> = (0..NAMESPACES).map(|at| Held::new(at < WITH_SOCKETS)).collect();
+        let held: Vec<Held> = (0..NAMESPACES).map(|at| Held::new(usize::from(at < WITH_SOCKETS))).collect();
         let mut command = Command::new(tw_trace());
         command.args(["trace", "--json", "--events", "tw_exit"]);
         let began = Instant::now();
@@ -116,7 +115,7 @@ fn a_namespace_that_only_a_descriptor_holds_is_seeded() {
     live("a_namespace_that_only_a_descriptor_holds_is_seeded", || {
         let _quiet = quiet();
         let (descriptor, inode) = thread::spawn(|| {
-            let inode = new_namespace(true);
+            let inode = new_namespace(1);
             (File::open("/proc/thread-self/ns/net").expect("a descriptor of it"), inode)
         })
         .join()
