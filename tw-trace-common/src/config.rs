@@ -174,10 +174,12 @@ pub enum Cell {
     WheelSeeded = 7,
     /// Zero or one: the part of `LEDGERS` in which is booked. User space flips it to take out the other.
     LedgerEpoch = 8,
+    /// The same of `KEYS`.
+    KeyEpoch = 9,
 }
 
 impl Cell {
-    pub const COUNT: u32 = 9;
+    pub const COUNT: u32 = 10;
 }
 
 /// How far a run is: the value of [`Cell::Phase`].

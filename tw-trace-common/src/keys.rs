@@ -22,10 +22,14 @@ pub enum By {
 /// A key as it lies in the `KEYS` map, as [`By`] has it.
 ///
 /// Process: name in two words, process id. Cgroup: id. Remote: address in two words, and interface, port and address family.
-/// Local port: the port. Everything else is zero.
+/// Local port: the port. Everything else is zero, but for the epoch ([`EPOCH_SHIFT`]) in the map.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(C)]
 pub struct Key(pub [u64; 3]);
+
+/// Where the epoch lies in the third word of a key in the `KEYS` map: above all that makes a key (interfaces are counted by a
+/// positive `int`).
+pub const EPOCH_SHIFT: u32 = 63;
 
 impl Key {
     /// An address without a port: port zero. The interface is part of a link-local address, and zero for others.

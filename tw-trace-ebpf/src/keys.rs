@@ -2,15 +2,16 @@
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use tw_trace_common::{
+    config::Cell,
     counter::Counter,
     histogram::{BUCKETS, index},
-    keys::{By, Key, KeyHistogram},
+    keys::{By, EPOCH_SHIFT, Key, KeyHistogram},
 };
 
 use crate::{
     count::count,
     globals::{CONFIG, load},
-    maps::{KEYS, Scratch, fetch_add},
+    maps::{KEYS, Scratch, cell, fetch_add},
     words,
 };
 
@@ -35,6 +36,8 @@ pub(crate) fn record(scratch: &mut Scratch, value: u64) {
         return;
     }
     scratch.key = key(scratch);
+    // User space flips the epoch, waits for the programs that may still use the one before, and takes its entries out.
+    scratch.key.0[2] |= cell(Cell::KeyEpoch) << EPOCH_SHIFT;
     let Some(histogram) = entry(&scratch.key) else {
         count(Counter::KeyMapFull);
         return;

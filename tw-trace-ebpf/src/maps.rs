@@ -112,7 +112,8 @@ pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(cou
 #[map]
 pub(crate) static HISTOGRAMS: PerCpuArray<Histogram> = PerCpuArray::with_max_entries(Series::COUNT, 0);
 
-/// Times in TIME_WAIT by key. One entry where nobody wants them.
+/// Times in TIME_WAIT by key, and by the epoch above it: user space takes the entries of the epoch before out, so that keys
+/// that come and go do not fill the map. One entry where nobody wants them.
 #[map]
 pub(crate) static KEYS: HashMap<Key, KeyHistogram> = HashMap::with_max_entries(1, 0);
 

@@ -12,6 +12,7 @@ pub mod collector;
 pub mod decode;
 pub mod escape;
 pub mod exit;
+pub mod few;
 pub mod filter;
 pub mod header;
 pub mod hostile;

@@ -167,6 +167,7 @@ async fn show(view: &mut dyn View, begun: &mut Begun, pace: Pace, stop: &Stop) -
         view.look(loaded)?;
         if view.follows_sockets() {
             loaded.relieve_ledgers(|net| ending.watches(net))?;
+            loaded.relieve_keys(settings.sizes.keys)?;
             let counters = loaded.counters()?;
             let mut duties = |loaded: &mut Loaded| while_visiting(view, loaded);
             reseeding.look(&counters, loaded, kernel, ending, stop, &mut duties)?;

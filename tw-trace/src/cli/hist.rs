@@ -23,7 +23,8 @@ pub struct HistArgs {
     /// Count times in TIME_WAIT by this, too
     #[arg(long, value_name = "KEY")]
     pub by: Option<ByArg>,
-    /// Keys that are counted, 6 KB of kernel memory each; more are counted as having no room
+    /// Keys that there is room for at once, 12 KB of kernel memory each: as many new ones can come in a second, and what has
+    /// no room then is counted
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = keys(), requires = "by")]
     pub keys: u32,
     /// Keys that are shown: those that counted most

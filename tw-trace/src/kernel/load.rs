@@ -17,6 +17,7 @@ use tw_trace_common::{
 
 use super::{
     cgroups_seen, clock,
+    keys::ByKey,
     ledgers::Taken,
     loader,
     memory::Memory,
@@ -59,6 +60,8 @@ pub struct Loaded {
     pub(super) own_net: Option<File>,
     /// Ledgers that were taken out of the kernel side's map.
     pub(super) taken: Taken,
+    /// What was counted by keys that were taken out of the kernel side's map.
+    pub(super) taken_keys: ByKey,
 }
 
 /// Loads what the plan names, ready to attach.
@@ -113,13 +116,13 @@ pub fn load(plan: &Plan, btf: &Btf, settings: &Settings) -> Result<Loaded> {
         .map_max_entries("WHEEL_SLOTS", settings.sizes.wheel_slots)
         .map_max_entries("WHEEL_SEEDS", settings.sizes.wheel_seeds)
         .map_max_entries("HISTOGRAMS", settings.sizes.histograms)
-        .map_max_entries("KEYS", settings.sizes.keys)
+        .map_max_entries("KEYS", settings.sizes.keys.saturating_mul(2))
         .map_max_entries("ALLOCATIONS", if stashes { ALLOCATIONS } else { 1 })
         .load(OBJECT)
         .map_err(|error| no_room(error.into(), settings.sizes))?;
     let (zero_ns, clock_error_ns) = load_programs(&mut ebpf, plan, btf, settings.tick)?;
-    let taken = Taken::default();
-    let mut loaded = Loaded { ebpf, attached: Vec::new(), clock_error_ns, own_net: None, taken };
+    let (taken, taken_keys) = (Taken::default(), ByKey::default());
+    let mut loaded = Loaded { ebpf, attached: Vec::new(), clock_error_ns, own_net: None, taken, taken_keys };
     loaded.make_fallback_ledgers()?;
     loaded.set_cell(Cell::JiffyZeroNs, zero_ns)?;
     loaded.set_phase(Phase::Learning)?;

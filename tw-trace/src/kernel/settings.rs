@@ -70,7 +70,7 @@ pub struct Sizes {
     pub wheel_seeds: u32,
     /// Histograms, from the first `Series` on.
     pub histograms: u32,
-    /// Keys that times in TIME_WAIT are counted by.
+    /// Keys that times in TIME_WAIT are counted by, at once; the map has room for as many that come in a second.
     pub keys: u32,
 }
 

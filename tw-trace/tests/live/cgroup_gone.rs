@@ -19,7 +19,7 @@ fn a_removed_cgroup_keeps_its_name() {
     const NAME: &str = "a_removed_cgroup_keeps_its_name";
     live(NAME, || {
         let _quiet = quiet();
-        let Some((folder, path)) = cgroup() else {
+        let Some((folder, path)) = cgroup("gone") else {
             return skip(NAME, "no cgroup v2 can be made here");
         };
         let mut traffic = Traffic::scenarios(&["client_first"], COUNT);
@@ -49,13 +49,13 @@ fn a_removed_cgroup_keeps_its_name() {
 }
 
 /// A cgroup of the root's, which a process may leave for the root: its folder and its path.
-fn cgroup() -> Option<(PathBuf, String)> {
+pub(crate) fn cgroup(name: &str) -> Option<(PathBuf, String)> {
     let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
     let fields: Vec<&str> = mounts
         .lines()
         .map(|line| line.split(' ').collect::<Vec<_>>())
         .find(|fields| fields[2] == "cgroup2")?;
-    let name = format!("tw-gone-{}", std::process::id());
+    let name = format!("tw-{name}-{}", std::process::id());
     let folder = PathBuf::from(fields[1]).join(&name);
     fs::create_dir(&folder).ok()?;
     Some((folder, format!("/{name}")))

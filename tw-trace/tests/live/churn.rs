@@ -42,7 +42,7 @@ fn namespaces_that_come_and_go_stay_in_the_sums() {
 }
 
 /// In a new namespace, which ends with this thread.
-fn close_a_connection() {
+pub(crate) fn close_a_connection() {
     unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace of its own");
     close_a_connection_here();
 }

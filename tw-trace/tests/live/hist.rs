@@ -157,7 +157,8 @@ fn intervals_add_up_to_all_events() {
         }
         assert_eq!(told, made_of);
         let by = |line: &&Value| {
-            line["by"].as_array().expect("keys").iter().map(|key| ns(&key["count"])).sum::<u64>()
+            let shown = line["by"].as_array().expect("keys").iter().map(|key| ns(&key["count"])).sum::<u64>();
+            shown + ns(&line["by_others"]["count"])
         };
         let under_keys: u64 = run.of("hist").iter().map(by).sum();
         let no_room: u64 = run.of("hist").iter().map(|line| ns(&line["by_others"]["no_room"])).sum();

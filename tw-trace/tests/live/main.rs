@@ -15,6 +15,7 @@ mod hist;
 mod hotplug;
 mod interfaces;
 mod kernel_files;
+mod keys_churn;
 mod late;
 mod less_rights;
 mod lifetime;

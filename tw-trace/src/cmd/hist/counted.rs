@@ -1,23 +1,27 @@
 //! What was counted up to one moment, and between two; pure but for the reading.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::cmp::Reverse;
 
 use anyhow::Result;
-use tw_trace_common::{
-    counter::Counter,
-    histogram::Series,
-    keys::{By, Key},
-};
+use tw_trace_common::{counter::Counter, histogram::Series};
 
 use super::{asked::Asked, by, key::Name};
-use crate::{buckets::Buckets, cli::ByArg, kernel::load::Loaded};
+use crate::{
+    buckets::Buckets,
+    cli::ByArg,
+    few::FewBuckets,
+    kernel::{
+        keys::{ByKey, Rest},
+        load::Loaded,
+    },
+};
 
 /// Counts of the whole run so far, or of an interval.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counted {
     /// In the order in which they are told; empty ones too.
     pub(super) distributions: Vec<(Series, Buckets)>,
-    pub(super) keys: BTreeMap<Key, Buckets>,
+    pub(super) by_key: ByKey,
     /// Sockets that left TIME_WAIT without a time: its beginning was not seen.
     pub(super) undated: u64,
     /// Sockets that are under no key, for there was no room for theirs.
@@ -50,7 +54,7 @@ impl Counted {
         let series = asked.series().into_iter();
         Ok(Self {
             distributions: series.map(|one| Ok((one, loaded.histogram(one)?))).collect::<Result<_>>()?,
-            keys: if by(asked.by).is_some() { loaded.keys()? } else { BTreeMap::new() },
+            by_key: if by(asked.by).is_some() { loaded.keys()? } else { ByKey::default() },
             undated: counters[Counter::Undated as usize],
             no_room: counters[Counter::KeyMapFull as usize],
         })
@@ -62,13 +66,9 @@ impl Counted {
         let nothing = Buckets::default();
         let before = |index: usize| earlier.distributions.get(index).map_or(&nothing, |(_, buckets)| buckets);
         let distributions = self.distributions.iter().enumerate();
-        let keys = self.keys.iter();
         Self {
             distributions: distributions.map(|(at, (of, now))| (*of, now.since(before(at)))).collect(),
-            keys: keys
-                .map(|(key, now)| (*key, now.since(earlier.keys.get(key).unwrap_or(&nothing))))
-                .filter(|(_, came)| came.count() > 0)
-                .collect(),
+            by_key: self.by_key.since(&earlier.by_key),
             undated: self.undated - earlier.undated,
             no_room: self.no_room - earlier.no_room,
         }
@@ -103,24 +103,32 @@ impl Counted {
 
     /// The keys that counted most.
     pub(super) fn top(&self, arg: ByArg, most: usize) -> Top {
-        let mut rows: Vec<(Name, Buckets)> = match by(Some(arg)) {
-            Some(by) => self.keys.iter().map(|(key, buckets)| (named(by, *key), buckets.clone())).collect(),
-            None => self
-                .filled()
-                .filter_map(|(of, buckets)| {
-                    let Series::TimeWait(reason) = of else { return None };
-                    Some((Name::Reason(reason), buckets.clone()))
-                })
-                .collect(),
-        };
-        // Sorting is stable: those that counted alike stay in the order of their keys.
-        rows.sort_by_key(|(_, buckets)| Reverse(buckets.count()));
-        let others = rows.split_off(most.min(rows.len()));
-        let counted = others.iter().map(|(_, buckets)| buckets.count()).sum();
-        Top { by: arg, shown: rows, others: (others.len() as u64, counted) }
+        if let Some(by) = by(Some(arg)) {
+            let rows = self.by_key.keys.iter().map(|(key, few)| (Name::Key(by, *key), few)).collect();
+            let (shown, others) = most_counted(rows, most, FewBuckets::count);
+            let shown = shown.into_iter().map(|(name, few)| (name, few.whole())).collect();
+            let Rest { keys, count } = self.by_key.rest;
+            return Top { by: arg, shown, others: (others.0 + keys, others.1 + count) };
+        }
+        let reasons = self.filled().filter_map(|(of, buckets)| {
+            let Series::TimeWait(reason) = of else { return None };
+            Some((Name::Reason(reason), buckets))
+        });
+        let (shown, others) = most_counted(reasons.collect(), most, Buckets::count);
+        let shown = shown.into_iter().map(|(name, buckets)| (name, buckets.clone())).collect();
+        Top { by: arg, shown, others }
     }
 }
 
-fn named(by: By, key: Key) -> Name {
-    Name::Key(by, key)
+/// So many rows, those that counted most first; and how many more there are, with the values under them.
+fn most_counted<T>(
+    mut rows: Vec<(Name, &T)>,
+    most: usize,
+    count: impl Fn(&T) -> u64,
+) -> (Vec<(Name, &T)>, (u64, u64)) {
+    // Sorting is stable: those that counted alike stay in the order of their keys.
+    rows.sort_by_key(|(_, of)| Reverse(count(of)));
+    let others = rows.split_off(most.min(rows.len()));
+    let counted = others.iter().map(|(_, of)| count(of)).sum();
+    (rows, (others.len() as u64, counted))
 }

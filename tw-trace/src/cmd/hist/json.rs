@@ -47,6 +47,10 @@ impl<W: io::Write, N: CgroupNames> Format for JsonFormat<W, N> {
         self.json.summary(summary)
     }
 
+    fn flush(&mut self) -> io::Result<()> {
+        self.json.flush()
+    }
+
     fn wall_clock(&mut self, realtime_offset_ns: i64) {
         self.json.wall_clock(realtime_offset_ns);
     }

@@ -4,7 +4,7 @@ use clap::Parser as _;
 use serde_json::{Value, json};
 use tw_trace_common::{
     event::{AF_INET, AF_INET6, Kind},
-    histogram::{Series, index},
+    histogram::{BUCKETS, Series, index},
     keys::Key,
     state::{ExitReason, TcpState},
 };
@@ -19,7 +19,11 @@ use crate::{
     buckets::Buckets,
     cli::{Cli, Command},
     collector::{Collector, KernelTotals},
-    kernel::plan::Wants,
+    few::FewBuckets,
+    kernel::{
+        keys::{ByKey, Rest},
+        plan::Wants,
+    },
     made_up::{self, SECOND},
     sink::{CgroupNames, Style},
 };
@@ -83,6 +87,12 @@ fn buckets(values: &[u64]) -> Buckets {
     buckets
 }
 
+fn few(values: &[u64]) -> FewBuckets {
+    let mut counts = [0; BUCKETS];
+    values.iter().for_each(|value| counts[index(*value) as usize] += 1);
+    FewBuckets::from_counts(&counts, values.iter().sum())
+}
+
 /// Everything that there are distributions of.
 fn counted() -> Counted {
     let all = Asked { time_waits: true, dwell: true, owners: true, by: None, top: 10 };
@@ -91,8 +101,13 @@ fn counted() -> Counted {
     let distributions = distributions
         .map(|of| (of, if matches!(of, Series::TimeWait(_)) { wait.clone() } else { soon.clone() }))
         .collect();
-    let keys = [(Key([42, 0, 1]), wait), (Key([0, 0, 7]), buckets(&[61 * SECOND])), (Key::default(), soon)];
-    Counted { distributions, keys: keys.into_iter().collect(), undated: 3, no_room: 2 }
+    let keys = [
+        (Key([42, 0, 1]), few(&[61 * SECOND, 61 * SECOND + 1_000])),
+        (Key([0, 0, 7]), few(&[61 * SECOND])),
+        (Key::default(), few(&[5_000, 6_000])),
+    ];
+    let by_key = ByKey { keys: keys.into_iter().collect(), rest: Rest::default() };
+    Counted { distributions, by_key, undated: 3, no_room: 2 }
 }
 
 const BY: [ByArg; 6] =
@@ -176,11 +191,15 @@ fn intervals_add_up_to_the_whole() {
         buckets.insert(7);
     }
     whole.undated += 1;
-    whole.keys.insert(Key([9, 9, 9]), buckets(&[8]));
+    whole.by_key.keys.insert(Key([9, 9, 9]), few(&[8]));
+    whole.by_key.rest = Rest { keys: 3, count: 4 };
     let second = whole.since(&first);
     assert!(second.distributions.iter().all(|(_, buckets)| buckets.count() == 1 && buckets.sum() == 7));
     assert_eq!((second.undated, second.no_room), (1, 0));
-    assert_eq!(second.keys.into_iter().collect::<Vec<_>>(), [(Key([9, 9, 9]), buckets(&[8]))]);
+    assert_eq!(second.by_key.rest, Rest { keys: 3, count: 4 });
+    let top = second.top(ByArg::Process, 1);
+    assert_eq!((top.shown.len(), top.others), (1, (3, 4)));
+    assert_eq!(second.by_key.keys.into_iter().collect::<Vec<_>>(), [(Key([9, 9, 9]), few(&[8]))]);
     assert!(whole.since(&whole).is_empty() && !first.is_empty());
     assert_eq!(first.since(&Counted::default()), first, "extremes are exact where all is told at once");
 }

@@ -63,6 +63,10 @@ impl<W: io::Write, N: CgroupNames> Format for TextFormat<W, N> {
         Ok(())
     }
 
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
     fn summary(&mut self, summary: &Summary) -> io::Result<()> {
         // The bars stand in the blocks.
         let of_run = Summary { duration: None, bars: Vec::new(), ..summary.clone() };

@@ -35,6 +35,9 @@ pub(super) trait Format {
     fn record(&mut self, record: &Record) -> io::Result<()>;
     fn summary(&mut self, summary: &Summary) -> io::Result<()>;
 
+    /// Records that were held back.
+    fn flush(&mut self) -> io::Result<()>;
+
     /// See [`Sink::wall_clock`](crate::sink::Sink::wall_clock).
     fn wall_clock(&mut self, _realtime_offset_ns: i64) {}
 
@@ -107,7 +110,7 @@ impl HistView {
             tell(format.record(record))
         };
         while events.drain(&mut hand_on)? > 0 {}
-        Ok(())
+        tell(format.flush())
     }
 
     fn summary(&self, loaded: &Loaded, end: &End) -> Result<Summary> {
