@@ -108,6 +108,8 @@ pub mod mode_bits {
     pub const COUNT_TIME_WAITS: u16 = 1 << 3;
     /// The time that full sockets spent in each state is counted in histograms.
     pub const COUNT_DWELL: u16 = 1 << 4;
+    /// There may be time-wait sockets of DCCP, whose timers are like those of TCP.
+    pub const DCCP: u16 = 1 << 5;
 }
 
 /// Filters that the kernel side applies. A bit of `active` tells which are set.

@@ -71,6 +71,7 @@ counters! {
     KeyMapFull = 25 => "key_map_full", Note, "time-wait sockets under no key: the map of keys was full";
     Nested = 26 => "nested", Note, "state changes that interrupted the program for another change on their CPU: a second program told them";
     LengthVaries = 27 => "timewait_length_varies", Note, "TIME_WAIT was found to have more than one length: what was armed unseen is not dated from then on";
+    Dccp = 28 => "dccp", Note, "times that timers of DCCP's time-wait sockets were armed or ended: passed over";
 }
 
 /// The counters of the records of this kind that were made, and of those that found no room.

@@ -61,6 +61,8 @@ const MPTCP: Need = Need::Optional("who closed an MPTCP connection, whose subflo
 
 const HALF_OPEN: Need = Need::Optional("how long connections were half open (dwell in SYN_RECV)");
 
+const DCCP: Need = Need::Optional("which time-wait sockets are DCCP's");
+
 const V6: Need = Need::Optional("IPv6 addresses (the kernel is built without IPv6)");
 
 fields! {
@@ -101,6 +103,8 @@ fields! {
     net_inum: "net"."ns.inum", 4, Need::Required;
     net_cookie: "net"."net_cookie", 8,
         Need::Optional("which of two network namespaces an inode meant, when it was used again (Linux 5.12)");
+    skc_prot: "sock_common"."skc_prot", 8, DCCP;
+    proto_name: "proto"."name", 32, DCCP;
     tcp_srtt_us: "tcp_sock"."srtt_us", 4, HALF_OPEN;
     tcp_total_retrans: "tcp_sock"."total_retrans", 4, HALF_OPEN;
     tcp_fastopen_rsk: "tcp_sock"."fastopen_rsk", 8, HALF_OPEN;

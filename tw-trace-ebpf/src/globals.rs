@@ -68,6 +68,12 @@ pub(crate) fn counts_dwell() -> bool {
     load(&CONFIG.mode) & mode_bits::COUNT_DWELL != 0
 }
 
+/// Whether there may be time-wait sockets of DCCP.
+#[inline(always)]
+pub(crate) fn dccp() -> bool {
+    load(&CONFIG.mode) & mode_bits::DCCP != 0
+}
+
 /// Device and inode of the pid namespace whose numbers are wanted, if that is not the initial one.
 #[inline(always)]
 pub(crate) fn pid_namespace() -> Option<(u64, u64)> {

@@ -20,6 +20,7 @@ mod hook {
     pub(crate) mod alone;
     pub(crate) mod child;
     pub(crate) mod dated;
+    pub(crate) mod dccp;
     pub(crate) mod distributions;
     pub(crate) mod ended;
     pub(crate) mod hidden;

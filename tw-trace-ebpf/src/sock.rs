@@ -198,6 +198,18 @@ pub(crate) fn substate(tw: u64) -> u8 {
     Probed::read(tw, offset!(tw_substate))
 }
 
+/// Whether a time-wait socket is TCP's. DCCP's have the same `tw_timer_handler` (up to 6.15); the `struct proto` of a
+/// time-wait socket (`tw_prot`, `inet_twsk_alloc`) tells them, by its name: "DCCP", "DCCPv6" (net/dccp, 5.10 – 6.15).
+#[inline(always)]
+pub(crate) fn is_tcp(tw: u64) -> bool {
+    const DCCP: u32 = u32::from_ne_bytes(*b"DCCP");
+    if !globals::dccp() {
+        return true;
+    }
+    let protocol: u64 = Probed::read(tw, offset!(skc_prot));
+    Probed::read::<u32>(protocol, offset!(proto_name)) != DCCP
+}
+
 /// The sequence number that the time-wait socket expects next.
 #[inline(always)]
 pub(crate) fn rcv_nxt(tw: u64) -> u32 {

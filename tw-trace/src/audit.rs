@@ -28,6 +28,9 @@ const TW_OVERFLOW: &str = "TCPTimeWaitOverflow";
 /// The key of /proc/net/sockstat's `tw` among the deltas.
 const SOCKSTAT_TW: &str = "sockstat_tw";
 
+/// Since 6.1 (`inet_twsk_schedule`), and before where they expire.
+pub const WITH_DCCP: &str = "there were time-wait sockets of DCCP, which the kernel counts with those of TCP: nothing to compare with";
+
 /// The kernel's counters of one network namespace at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
@@ -162,6 +165,9 @@ fn not_comparable(totals: &KernelTotals, scope: &Scope) -> Vec<String> {
         why.push(format!(
             "the kernel counts whole namespaces, this run only what {filters} selects: nothing to compare with"
         ));
+    }
+    if totals.counter(Counter::Dccp) > 0 {
+        why.push(WITH_DCCP.to_owned());
     }
     if let Some(together) = totals.ledgers.get(&0).filter(|ledger| ledger.is_used()) {
         let Ledger { entered, exited, .. } = together;

@@ -14,7 +14,7 @@ use crate::{
     globals,
     hook::{
         dated::{self, Dated},
-        distributions, hidden, owner, seed, time_wait,
+        dccp, distributions, hidden, owner, seed, time_wait,
     },
     keys,
     maps::{Place, Scratch},
@@ -29,7 +29,7 @@ pub(crate) fn ended<M: Memory>(tw: u64, timer: u64, reason: ExitReason, baseclk:
     let address = Address::of(tw, scratch);
     let found = if seed::is_being_seeded(address) { None } else { followed::find(address) };
     let Some(followed) = found else {
-        if sock::read_conn::<Probed>(tw, scratch) {
+        if !dccp::passes(tw) && sock::read_conn::<Probed>(tw, scratch) {
             time_wait::unknown(scratch);
         }
         return;

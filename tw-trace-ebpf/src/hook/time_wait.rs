@@ -14,7 +14,7 @@ use crate::{
     emit, ends, filter,
     followed::{self, Address},
     globals,
-    hook::{length, owner, segment},
+    hook::{dccp, length, owner, segment},
     maps::{Place, Scratch, cell},
     sock::{self, Memory, Probed},
 };
@@ -26,7 +26,7 @@ const TIME_WAIT: u8 = Substate::TimeWait as u8;
 #[inline(always)]
 pub(crate) fn armed<M: Memory>(tw: u64, timer: u64, start: Start) {
     let Some(scratch) = Place::Timer.scratch() else { return };
-    if !sock::read_conn::<Probed>(tw, scratch) {
+    if dccp::passes(tw) || !sock::read_conn::<Probed>(tw, scratch) {
         return;
     }
     // SAFETY: both take no arguments.

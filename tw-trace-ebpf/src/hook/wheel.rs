@@ -19,7 +19,10 @@ use tw_trace_common::{
 use crate::{
     count::count,
     filter, globals, histogram,
-    hook::timer::{self, TakenOff},
+    hook::{
+        dccp,
+        timer::{self, TakenOff},
+    },
     maps::{Place, WHEEL_CPU, WHEEL_SEEDS, WHEEL_SLOTS, add_to_cell, cell, fetch_add},
     sock::{self, Memory, Probed},
 };
@@ -145,11 +148,15 @@ pub(crate) fn seeded(tw: u64) {
 /// Whether the filters select the timer's socket.
 #[inline(always)]
 fn is_asked_for(timer: u64) -> bool {
+    let tw = sock::tw_of_timer(timer);
+    if dccp::passes(tw) {
+        return false;
+    }
     if !filter::is_active(filter_bits::CONN) {
         return true;
     }
     let Some(scratch) = Place::Timer.scratch() else { return false };
-    sock::read_conn::<Probed>(sock::tw_of_timer(timer), scratch) && filter::conn_matches(scratch)
+    sock::read_conn::<Probed>(tw, scratch) && filter::conn_matches(scratch)
 }
 
 #[inline(always)]

@@ -175,6 +175,16 @@ fn what_cannot_be_compared_is_said() {
 }
 
 #[test]
+fn where_the_kernel_counts_dccp_too_nothing_is_compared() {
+    let namespace = at_rest(&snapshot(100, 0, 0), &snapshot(105, 0, 2));
+    let mut totals = totals(ledger(0, 2, 0, 0));
+    assert_eq!(arming(namespace.clone(), &totals).problems.len(), 1);
+    totals.counters[Counter::Dccp as usize] = 3;
+    let audit = arming(namespace, &totals);
+    assert_eq!((audit.problems.len(), audit.unaudited), (0, vec![WITH_DCCP.to_owned()]));
+}
+
+#[test]
 fn a_kernel_without_a_counter_is_not_blamed() {
     let mut end = snapshot(5, 0, 5);
     end.tcpext.remove(TW_KILLED);

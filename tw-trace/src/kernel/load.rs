@@ -16,7 +16,7 @@ use tw_trace_common::{
 };
 
 use super::{
-    cgroups_seen, clock,
+    cgroups_seen, clock, dccp,
     keys::ByKey,
     ledgers::Taken,
     loader,
@@ -70,7 +70,7 @@ pub fn load(plan: &Plan, btf: &Btf, settings: &Settings) -> Result<Loaded> {
     // Kernels before 5.11 charge maps to this limit; where it may not be raised, loading says so itself.
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
     let rings = ring_sizes(settings.sizes)?;
-    let mode = plan.mode() | settings.mode;
+    let mode = plan.mode() | settings.mode | dccp::mode(&settings.offsets);
     let names = if mode & mode_bits::OWNERLESS == 0 { Names::Kept } else { Names::Unwanted };
     let lines = sizing::lines(settings.sizes.time_waits, names);
     let offsets = Global(settings.offsets);

@@ -10,6 +10,7 @@ mod cgroup_cache;
 pub mod cgroup_use;
 pub mod cgroups_seen;
 pub mod clock;
+pub mod dccp;
 #[cfg(feature = "debug-log")]
 pub mod debug_log;
 pub mod facts;

@@ -4,6 +4,7 @@
 //! `{"scenarios":N}`, then for each check and backend its `scenario`, `backend`, `outcome` (pass, fail, skipped) and
 //! `why`, last `{"done":true}`. People read standard error.
 
+mod dccp;
 mod enter;
 mod hotplug;
 mod mptcp;
@@ -28,8 +29,14 @@ use need::Need;
 use stage::{Stage, Verdict};
 
 /// All checks, in the order of running.
-const ALL: &[&Check] =
-    &[&hotplug::CHECK, &mptcp::CHECK, &time_namespace::BACK, &time_namespace::AHEAD, &pid_namespace::CHECK];
+const ALL: &[&Check] = &[
+    &hotplug::CHECK,
+    &mptcp::CHECK,
+    &dccp::CHECK,
+    &time_namespace::BACK,
+    &time_namespace::AHEAD,
+    &pid_namespace::CHECK,
+];
 
 /// Something that tw-trace must report right, and how that is found out.
 struct Check {

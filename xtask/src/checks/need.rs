@@ -12,6 +12,8 @@ pub(super) enum Need {
     Hotplug,
     /// Multipath TCP, switched on (5.6 and CONFIG_MPTCP).
     Mptcp,
+    /// DCCP (CONFIG_IP_DCCP, up to 6.15), its module loaded.
+    Dccp,
     /// Time namespaces (5.6 and CONFIG_TIME_NS).
     TimeNamespace,
     /// Pid namespaces (CONFIG_PID_NS).
@@ -27,6 +29,7 @@ impl Need {
                 "there is no CPU 1 that can be taken offline",
             ),
             Self::Mptcp => (mptcp().is_ok(), "this kernel has no MPTCP, or it is off"),
+            Self::Dccp => (dccp().is_ok(), "this kernel has no DCCP, or its module is not loaded"),
             Self::TimeNamespace => {
                 (Path::new("/proc/self/ns/time").exists(), "this kernel has no time namespaces")
             }
@@ -41,8 +44,18 @@ impl Need {
 /// An MPTCP socket.
 pub(super) fn mptcp() -> io::Result<OwnedFd> {
     const IPPROTO_MPTCP: libc::c_int = 262;
+    open(libc::SOCK_STREAM, IPPROTO_MPTCP)
+}
+
+/// A DCCP socket. Where the module is there and may be, the kernel loads it.
+pub(super) fn dccp() -> io::Result<OwnedFd> {
+    const SOCK_DCCP: libc::c_int = 6;
+    open(SOCK_DCCP, libc::IPPROTO_DCCP)
+}
+
+fn open(kind: libc::c_int, protocol: libc::c_int) -> io::Result<OwnedFd> {
     // SAFETY: socket() takes no pointers.
-    let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, IPPROTO_MPTCP) };
+    let fd = unsafe { libc::socket(libc::AF_INET, kind | libc::SOCK_CLOEXEC, protocol) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }

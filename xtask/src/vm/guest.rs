@@ -17,7 +17,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 use xtask::netns;
 
-use super::initramfs::{INIT, LAB, MODULES, SHELL, TW_TRACE};
+use super::initramfs::{INIT, LAB, MODULES, MODULES_OF_CHECKS, SHELL, TW_TRACE};
 use super::port;
 use crate::oracle::SCENARIO;
 
@@ -65,7 +65,7 @@ fn set_up() -> Result<()> {
             eprintln!("vm-guest: no {kind} on {place}: {why}");
         }
     }
-    load_modules()?;
+    load_modules(MODULES)?;
     netns::set_up("lo")
 }
 
@@ -78,9 +78,9 @@ fn work() -> Result<()> {
     answer
 }
 
-fn load_modules() -> Result<()> {
+fn load_modules(folder: &str) -> Result<()> {
     let mut files: Vec<PathBuf> =
-        fs::read_dir(MODULES)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
     files.sort();
     for path in files {
         let file = File::open(&path)?;
@@ -148,6 +148,7 @@ fn bench(arguments: &[Value], port: &File) -> Result<()> {
 }
 
 fn checks(names: &[Value], port: &File) -> Result<()> {
+    load_modules(MODULES_OF_CHECKS)?;
     let mut checks = Command::new(INIT);
     checks.args(["checks", "--tw-trace", TW_TRACE]);
     for name in names {

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use super::arch::Arch;
 use super::cpio::Cpio;
 use super::kernels::Kernel;
-use super::modules;
+use super::modules::{self, WantedBy};
 
 /// Programs of the guest's architecture, all of them static.
 #[derive(Debug)]
@@ -30,8 +30,11 @@ pub(super) const SHELL: &str = "/bin/sh";
 
 /// Modules stand here, named by the order in which they are to be loaded.
 pub(super) const MODULES: &str = "/modules";
+/// The same of those that only the checks use.
+pub(super) const MODULES_OF_CHECKS: &str = "/modules-of-checks";
 
-const FOLDERS: &[&str] = &["bin", "lib", "dev", "proc", "sys", "tmp", "run", "root", "etc", "modules"];
+const FOLDERS: &[&str] =
+    &["bin", "lib", "dev", "proc", "sys", "tmp", "run", "root", "etc", "modules", "modules-of-checks"];
 
 /// Writes the guest's first root to `file`.
 pub(super) fn write(kernel: &Kernel, programs: &Programs, file: &Path) -> Result<()> {
@@ -52,7 +55,11 @@ pub(super) fn write(kernel: &Kernel, programs: &Programs, file: &Path) -> Result
     }
     let modules = kernel.modules.as_deref().map(modules::load).transpose()?.unwrap_or_default();
     for (place, module) in modules.iter().enumerate() {
-        cpio.file(&format!("{}/{place:02}-{}.ko", inside(MODULES), module.name), &module.content);
+        let folder = match module.wanted_by {
+            WantedBy::All => MODULES,
+            WantedBy::Checks => MODULES_OF_CHECKS,
+        };
+        cpio.file(&format!("{}/{place:02}-{}.ko", inside(folder), module.name), &module.content);
     }
     fs::write(file, cpio.finish()).with_context(|| format!("writing {}", file.display()))
 }

@@ -12,11 +12,20 @@ use crate::sh;
 /// What guests need, where a kernel has it as modules: the way to the host, and what scenarios use.
 pub(super) const WANTED: &[&str] =
     &["virtio_pci", "virtio_console", "ipv6", "tun", "veth", "dummy", "inet_diag", "tcp_diag", "sch_netem"];
+/// What only the checks use: elsewhere it would change what tw-trace does.
+const WANTED_BY_CHECKS: &[&str] = &["dccp_ipv4"];
 
 #[derive(Debug)]
 pub(super) struct Module {
     pub(super) name: String,
     pub(super) content: Vec<u8>,
+    pub(super) wanted_by: WantedBy,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WantedBy {
+    All,
+    Checks,
 }
 
 /// The wanted modules and all that they need. What is not there must be built in: the guest finds out.
@@ -24,17 +33,20 @@ pub(super) fn load(folder: &Path) -> Result<Vec<Module>> {
     let mut files = BTreeMap::new();
     index(&folder.join("kernel"), &mut files)?;
     let mut read = BTreeMap::new();
-    let order = order(WANTED, &mut |name| {
+    let mut needs = |name: &str| {
         let Some(file) = files.get(name) else { return Ok(None) };
         let content = unpack(file)?;
-        let needs = needs(&content);
+        let needs = needs_of(&content);
         read.insert(name.to_owned(), content);
         Ok(Some(needs))
-    })?;
-    Ok(order
-        .into_iter()
-        .filter_map(|name| read.remove(&name).map(|content| Module { name, content }))
-        .collect())
+    };
+    let for_all = order(WANTED, &mut needs)?;
+    let all = order(&[WANTED, WANTED_BY_CHECKS].concat(), &mut needs)?;
+    let module = |name: String| {
+        let wanted_by = if for_all.contains(&name) { WantedBy::All } else { WantedBy::Checks };
+        Some(Module { content: read.remove(&name)?, name, wanted_by })
+    };
+    Ok(all.into_iter().filter_map(module).collect())
 }
 
 /// Puts modules after what they need; `needs` tells what that is, or that there is no such module.
@@ -94,7 +106,7 @@ fn unpack(file: &Path) -> Result<Vec<u8>> {
 }
 
 /// The modules that this one says it needs: a `depends=` string among its others.
-fn needs(module: &[u8]) -> Vec<String> {
+fn needs_of(module: &[u8]) -> Vec<String> {
     const KEY: &[u8] = b"\0depends=";
     let Some(start) = module.windows(KEY.len()).position(|window| window == KEY) else { return Vec::new() };
     let value = module[start + KEY.len()..].split(|&byte| byte == 0).next().unwrap_or_default();
@@ -125,9 +137,9 @@ mod tests {
 
     #[test]
     fn what_a_module_needs_is_read_from_it() {
-        assert_eq!(needs(b"junk\0license=GPL\0depends=inet-diag,b\0name=x\0"), ["inet_diag", "b"]);
-        assert!(needs(b"\0license=GPL\0depends=\0name=x\0").is_empty());
-        assert!(needs(b"nothing").is_empty());
+        assert_eq!(needs_of(b"junk\0license=GPL\0depends=inet-diag,b\0name=x\0"), ["inet_diag", "b"]);
+        assert!(needs_of(b"\0license=GPL\0depends=\0name=x\0").is_empty());
+        assert!(needs_of(b"nothing").is_empty());
     }
 
     #[test]

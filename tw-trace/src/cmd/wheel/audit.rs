@@ -4,7 +4,7 @@ use tw_trace_common::counter::{Counter, CounterKind};
 
 use super::frame::{Bursts, Sums, Wheels};
 use crate::{
-    audit::{Growth, Scope, growth},
+    audit::{Growth, Scope, WITH_DCCP, growth},
     watch::End,
 };
 
@@ -75,6 +75,10 @@ impl Verdict {
             self.unaudited.push(format!(
                 "the kernel counts whole namespaces, this run only what {filters} selects: nothing to compare with"
             ));
+            return;
+        }
+        if end.counters[Counter::Dccp as usize] > 0 {
+            self.unaudited.push(WITH_DCCP.to_owned());
             return;
         }
         let (Growth { armed, living }, unread) = growth(&end.namespaces, end.counted_at);
@@ -172,6 +176,17 @@ mod tests {
         let mut dropped = end(10, 4);
         dropped.counters[Counter::Recursion as usize] = 1;
         assert!(said(&sums, &bursts, &wheels, &dropped).contains("1 events were not seen"));
+    }
+
+    #[test]
+    fn where_the_kernel_counts_dccp_too_nothing_is_compared() {
+        let (sums, bursts) = fired(6);
+        let wheels = Wheels { timers: 4, ..Wheels::default() };
+        let mut more = end(15, 9);
+        assert_eq!(verdict(&sums, &bursts, &wheels, &more, false).balanced, Some(false));
+        more.counters[Counter::Dccp as usize] = 5;
+        let verdict = verdict(&sums, &bursts, &wheels, &more, false);
+        assert_eq!((verdict.balanced, verdict.unaudited), (Some(true), vec![WITH_DCCP.to_owned()]));
     }
 
     #[test]
