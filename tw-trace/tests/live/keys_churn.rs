@@ -98,7 +98,7 @@ fn told_by(line: &Value, name: &str) -> BTreeSet<u64> {
 }
 
 /// A process that closes a connection in a network namespace of its own.
-fn closing(procs: Option<PathBuf>) -> Child {
+pub(crate) fn closing(procs: Option<PathBuf>) -> Child {
     let mut command = Command::new("true");
     let close = move || {
         if let Some(procs) = &procs {
@@ -112,6 +112,6 @@ fn closing(procs: Option<PathBuf>) -> Child {
     command.spawn().expect("a process")
 }
 
-fn wait(mut child: Child) {
+pub(crate) fn wait(mut child: Child) {
     assert!(child.wait().expect("its end").success());
 }

@@ -3,6 +3,7 @@
 //! The tracer is the binary that `TW_TRACE_BIN` names, else target/release/tw-trace; the traffic comes from
 //! the xtask that `TW_TRACE_XTASK` names, else one that was built before. `cargo xtask test` sets both.
 
+mod all_churn;
 mod cgroup_gone;
 mod churn;
 mod clocks;
