@@ -44,6 +44,7 @@ mod globals;
 mod histogram;
 mod keys;
 mod maps;
+mod memory;
 mod neighbours;
 mod object;
 mod sock;

@@ -17,7 +17,7 @@ use tw_trace_common::{
     wheel::{Slot, WheelCpu},
 };
 
-use crate::sock::Common;
+use crate::memory::Common;
 
 /// Records for user space, [`tw_trace_common::config::RINGS`] of them: see `emit`.
 macro_rules! rings {

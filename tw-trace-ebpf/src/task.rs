@@ -17,7 +17,7 @@ use tw_trace_common::event::Owner;
 use crate::{
     globals::{self, offset},
     maps::{CGROUPS_SEEN, CPU},
-    sock::{Memory, Probed},
+    memory::{Memory, Probed},
 };
 
 /// The current `struct task_struct`.

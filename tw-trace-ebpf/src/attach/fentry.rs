@@ -9,10 +9,7 @@ use aya_ebpf::{
     programs::{FEntryContext, FExitContext},
 };
 
-use crate::{
-    hook,
-    sock::{self, Typed},
-};
+use crate::{hook, memory::Typed, sock};
 
 /// `void tcp_set_state(struct sock *sk, int state)` (net/ipv4/tcp.c, 5.10 – 7.3).
 #[fentry(function = "tcp_set_state")]

@@ -4,10 +4,7 @@ use core::ffi::c_void;
 
 use tw_trace_common::state::TcpState;
 
-use crate::{
-    hook,
-    sock::{self, Probed},
-};
+use crate::{hook, memory::Probed, sock};
 
 /// `struct bpf_iter__tcp` (net/ipv4/tcp_ipv4.c, 5.9 – 7.3).
 #[repr(C)]

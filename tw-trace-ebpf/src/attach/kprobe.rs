@@ -3,10 +3,7 @@
 //! The prototypes are with the shims of the fentry backend. These programs may not ask for a socket's cookie.
 #![expect(clippy::needless_pass_by_value, reason = "the attribute macros ask for it")]
 
-use crate::{
-    hook,
-    sock::{self, Probed},
-};
+use crate::{hook, memory::Probed, sock};
 use aya_ebpf::{
     EbpfContext,
     bindings::bpf_user_pt_regs_t,

@@ -8,7 +8,8 @@ use aya_ebpf::{EbpfContext, macros::btf_tracepoint, programs::BtfTracePointConte
 use crate::{
     globals::{CONFIG, load, offset},
     hook,
-    sock::{self, Memory, Typed},
+    memory::{Memory, Typed},
+    sock,
 };
 
 /// `TP_PROTO(const struct sock *sk, const int oldstate, const int newstate)`

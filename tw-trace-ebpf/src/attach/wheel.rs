@@ -9,7 +9,7 @@ use super::{
     iter_tcp::{IterTcp, time_wait},
     trace_event::is_time_wait,
 };
-use crate::{hook, sock::Typed};
+use crate::{hook, memory::Typed};
 
 /// `TP_PROTO(struct timer_list *timer, …)` (include/trace/events/timer.h, 5.10 – 7.3).
 #[btf_tracepoint(function = "timer_start")]

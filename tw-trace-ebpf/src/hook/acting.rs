@@ -6,7 +6,8 @@ use tw_trace_common::{event::Owner, fields::ABSENT};
 use crate::{
     globals::{self, offset},
     maps::MPTCP_CLOSERS,
-    sock::{self, Memory, Probed},
+    memory::{Memory, Probed},
+    sock,
     states::{CLOSE, ESTABLISHED, FIN_WAIT1, LAST_ACK, SYN_RECV, SYN_SENT},
     task, words,
 };

@@ -10,7 +10,8 @@ use tw_trace_common::counter::Counter;
 use crate::{
     count::count,
     maps::{CPU, Place},
-    sock::{self, Memory},
+    memory::Memory,
+    sock,
 };
 
 /// A change of state is made on one of two levels.

@@ -10,7 +10,7 @@ use crate::{
     count::count,
     globals::offset,
     maps::{CHILDREN, CHILDREN_COUNT, Child, OLD_CHILDREN, Scratch},
-    sock::{Memory as _, Probed},
+    memory::{Memory as _, Probed},
     sockets,
     states::{CLOSE, ESTABLISHED},
     words,

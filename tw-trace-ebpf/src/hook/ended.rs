@@ -18,8 +18,8 @@ use crate::{
     },
     keys,
     maps::{Place, Scratch},
-    sock::{self, Memory, Probed},
-    words,
+    memory::{Memory, Probed},
+    sock, words,
 };
 
 /// The time-wait socket ended. `baseclk` is the due jiffy of the bucket that fired it, for an expiry.

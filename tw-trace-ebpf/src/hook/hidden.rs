@@ -8,7 +8,8 @@ use crate::{
     globals,
     hook::length,
     maps::Place,
-    sock::{self, Memory},
+    memory::Memory,
+    sock,
 };
 
 const FIN_WAIT2: u8 = Substate::FinWait2 as u8;

@@ -16,8 +16,8 @@ use crate::{
         timer,
     },
     maps::{CPU, Place},
-    sock::{self, Memory, Probed},
-    stack,
+    memory::{Memory, Probed},
+    sock, stack,
 };
 
 /// `void __inet_twsk_schedule(struct inet_timewait_sock *tw, int timeo, bool rearm)` begins (5.10 – 7.3).

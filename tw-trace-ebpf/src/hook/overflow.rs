@@ -14,8 +14,8 @@ use crate::{
         set_state::IPPROTO_TCP,
     },
     maps::{ALLOCATIONS, Allocation, fetch_add},
-    sock::{self, Memory, Probed},
-    sockets,
+    memory::{Memory, Probed},
+    sock, sockets,
 };
 
 /// `struct inet_timewait_sock *inet_twsk_alloc(const struct sock *sk, struct inet_timewait_death_row *dr,

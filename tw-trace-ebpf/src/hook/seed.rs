@@ -12,7 +12,8 @@ use crate::{
     ends, filter,
     followed::{self, Address, Followed},
     maps::{Place, SEEDING, cell},
-    sock::{self, Probed},
+    memory::Probed,
+    sock,
     sockets::NOBODY_KNOWN,
 };
 

@@ -17,8 +17,8 @@ use crate::{
         child,
     },
     maps::{CLOSERS, Scratch, Socket},
-    sock::{self, Memory},
-    sockets,
+    memory::Memory,
+    sock, sockets,
     states::{CLOSE, CLOSING, FIN_WAIT1, FIN_WAIT2, LAST_ACK, LISTEN, SYN_RECV, SYN_SENT},
     words,
 };

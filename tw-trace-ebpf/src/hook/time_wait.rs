@@ -16,7 +16,8 @@ use crate::{
     globals,
     hook::{dccp, length, owner, segment},
     maps::{Place, Scratch, cell},
-    sock::{self, Memory, Probed},
+    memory::{Memory, Probed},
+    sock,
 };
 
 const FIN_WAIT2: u8 = Substate::FinWait2 as u8;

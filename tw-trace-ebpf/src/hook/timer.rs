@@ -15,8 +15,8 @@ use crate::{
         time_wait::{self, Start},
     },
     maps::CPU,
-    sock::{self, Memory},
-    stack,
+    memory::Memory,
+    sock, stack,
 };
 
 /// The timer was put on the wheel: `enqueue_timer` (kernel/time/timer.c, 5.10 – 7.3), under the base's lock.

@@ -24,7 +24,8 @@ use crate::{
         timer::{self, TakenOff},
     },
     maps::{Place, WHEEL_CPU, WHEEL_SEEDS, WHEEL_SLOTS, add_to_cell, cell, fetch_add},
-    sock::{self, Memory, Probed},
+    memory::{Memory, Probed},
+    sock,
 };
 
 /// The timer was put on the wheel.
