@@ -20,6 +20,7 @@ pub mod input;
 pub mod kernel;
 pub mod model;
 pub mod output;
+pub mod pipe;
 pub mod recorded;
 pub mod reseed;
 pub mod run;

@@ -9,7 +9,7 @@ use std::{
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::stop::Stop;
+use crate::{pipe, stop::Stop};
 
 /// A pipe that is ready takes this much without blocking (PIPE_BUF, pipe(7)).
 const PIECE: usize = 4096;
@@ -33,7 +33,10 @@ enum Waits {
 
 impl Output {
     pub fn stdout(stop: Stop) -> io::Result<Self> {
-        let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        let file = match pipe::without_blocking(io::stdout().as_fd()) {
+            Some(pipe) => pipe,
+            None => File::from(io::stdout().as_fd().try_clone_to_owned()?),
+        };
         let waits = if file.metadata()?.is_file() { Waits::Never } else { Waits::ForReader };
         Ok(Self { file, waits, stop })
     }
@@ -59,10 +62,14 @@ impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self.waits {
             Waits::Never => self.file.write(bytes),
-            Waits::ForReader => {
+            Waits::ForReader => loop {
                 self.wait()?;
-                self.file.write(&bytes[..bytes.len().min(PIECE)])
-            }
+                match self.file.write(&bytes[..bytes.len().min(PIECE)]) {
+                    // Somebody else has filled it since it was ready.
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    result => break result,
+                }
+            },
         }
     }
 

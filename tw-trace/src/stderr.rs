@@ -2,14 +2,18 @@
 
 use std::{
     fmt,
+    fs::File,
     io::{self, Write as _},
     os::fd::AsFd as _,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::escape;
+use crate::{escape, pipe};
 
 /// A pipe that is ready takes this much without blocking (PIPE_BUF, pipe(7)).
 const PIECE: usize = 4096;
@@ -52,19 +56,29 @@ pub fn take_panics() {
 }
 
 /// False if nobody took it within so many milliseconds.
-fn write(mut bytes: &[u8], patience_ms: u16) -> bool {
+fn write(mut bytes: &[u8], mut patience_ms: u16) -> bool {
     while !bytes.is_empty() {
         if !is_ready(patience_ms) {
             return false;
         }
-        match io::stderr().write(&bytes[..bytes.len().min(PIECE)]) {
+        match write_some(&bytes[..bytes.len().min(PIECE)]) {
             Ok(0) => return true,
             Ok(written) => bytes = &bytes[written..],
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // Somebody else has filled it since it was ready: it is waited for once more.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && patience_ms > 0 => patience_ms /= 2,
             Err(error) => return error.kind() != io::ErrorKind::WouldBlock,
         }
     }
     true
+}
+
+fn write_some(bytes: &[u8]) -> io::Result<usize> {
+    static PIPE: OnceLock<Option<File>> = OnceLock::new();
+    match PIPE.get_or_init(|| pipe::without_blocking(io::stderr().as_fd())).as_ref() {
+        Some(mut pipe) => pipe.write(bytes),
+        None => io::stderr().write(bytes),
+    }
 }
 
 fn is_ready(patience_ms: u16) -> bool {
