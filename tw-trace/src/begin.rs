@@ -15,6 +15,7 @@ use crate::{
     kernel::{
         cgroup_use::CgroupUse,
         clock::{kernel_ns, realtime_offset_ns},
+        ledgers::wait_for_programs,
         load::Loaded,
         netns::{Sysctls, run_in},
         pid_namespace,
@@ -36,8 +37,6 @@ const ONLY_SOCKETS: &str = "what was in TIME_WAIT before the start is not report
 const CLOCK_ERROR_TOLD: u64 = 50_000;
 /// A start that takes longer counts for `--duration` too.
 const LONGEST_START: Duration = Duration::from_secs(30);
-/// Programs that were running when they were detached have ended by then.
-const LAST_PROGRAMS: Duration = Duration::from_millis(10);
 
 /// What the run is about.
 pub struct About {
@@ -76,7 +75,7 @@ pub struct Begun {
 }
 
 impl Begun {
-    /// Attaches and seeds. `warn` gets what is ill at once.
+    /// Attaches and seeds. `warn` is called when something goes wrong that does not end the run.
     pub fn new(
         attempts: &mut Attempts,
         settings: impl Fn(&Resolved) -> Settings,
@@ -104,8 +103,8 @@ impl Begun {
             warn(&Warning::SeedIncomplete { why: why.clone() });
             header.blind_spots.push(why);
         }
+        header.blind_spots.extend(snapshots.unlooked.blind_spots());
         if about.netns.is_none() {
-            header.blind_spots.extend(snapshots.unlooked.blind_spots());
             header.blind_spots.push(ONLY_SOCKETS.to_owned());
         }
         if loaded.clock_error_ns > CLOCK_ERROR_TOLD {
@@ -168,7 +167,7 @@ impl Ending {
         loaded.detach()?;
         let ended = kernel_ns()?;
         snapshots.read_after_detaching(&mut || duties(loaded))?;
-        std::thread::sleep(LAST_PROGRAMS);
+        wait_for_programs();
         if let Some(check) = check {
             unless_told(loaded.book_unseen(&check));
         }

@@ -177,7 +177,7 @@ fn nothing() -> Result<PerCpuValues<LedgerValue>> {
 }
 
 /// Returns when the programs have ended that were running: they run under `rcu_read_lock()` (5.10 – 7.3).
-pub(super) fn wait_for_programs() {
+pub fn wait_for_programs() {
     // SAFETY: takes two integers and touches no memory of ours.
     let failed = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0) };
     if failed != 0 {

@@ -18,7 +18,7 @@ mod unlooked;
 mod visit;
 
 pub use counters::{Counters, Sysctls};
-pub use find::{Found, Place, find, find_one, inodes};
+pub use find::{Found, Place, find, find_one, find_only, inodes};
 pub use unlooked::Unlooked;
 pub use visit::{Budget, Unvisited, Visited, visit};
 
@@ -123,14 +123,16 @@ fn open_spec(path: &Path, spec: &str) -> Result<u32> {
 }
 
 fn resolve_inode(inode: u32) -> Result<u32> {
-    let Found { places, unlooked } = find();
+    let Found { places, unlooked } = find_only(inode);
     if places.contains_key(&inode) {
         return Ok(inode);
     }
-    let known: Vec<String> = places.keys().map(u32::to_string).collect();
-    let untold = match unlooked.refused {
+    let known: Vec<String> = find().places.keys().map(u32::to_string).collect();
+    let untold = match unlooked.refused + unlooked.late {
         0 => String::new(),
-        untold => format!(", and those of {untold} processes that would not tell"),
+        untold => {
+            format!(", and those of {untold} processes that would not tell, or that there was no time for")
+        }
     };
     bail!(
         "no network namespace with inode {inode} was found on this host; there are {}{untold}",

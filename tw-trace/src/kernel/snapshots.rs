@@ -9,8 +9,8 @@ use anyhow::Result;
 
 use super::{
     netns::{
-        Budget, Counters, Found, Netns, Place, Unlooked, Unvisited, Visited, cookie, find, find_one, run_in,
-        visit,
+        Budget, Counters, Found, Netns, Place, Unlooked, Unvisited, Visited, cookie, find, find_one,
+        find_only, run_in, visit,
     },
     seed::Walks,
 };
@@ -39,6 +39,8 @@ pub struct Snapshots {
     places: Vec<Place>,
     /// What was not looked at then.
     pub unlooked: Unlooked,
+    /// The same of the start.
+    unlooked_at_start: Unlooked,
 }
 
 /// Which namespace: the kernel gives the inode of one that is gone to the next.
@@ -75,17 +77,26 @@ pub type Duties<'a> = &'a mut dyn FnMut() -> Result<()>;
 impl Snapshots {
     /// Finds the namespaces there are.
     pub fn new(only: Option<NetnsId>) -> Self {
-        let mut snapshots =
-            Self { only, watched: BTreeMap::new(), places: Vec::new(), unlooked: Unlooked::default() };
+        let unlooked = Unlooked::default;
+        let mut snapshots = Self {
+            only,
+            watched: BTreeMap::new(),
+            places: Vec::new(),
+            unlooked: unlooked(),
+            unlooked_at_start: unlooked(),
+        };
         snapshots.look();
         snapshots
     }
 
+    fn search(&self) -> Found {
+        self.only.map_or_else(find, |only| find_only(only.inode))
+    }
+
     /// Finds what is there now.
     pub fn look(&mut self) {
-        let Found { places, unlooked } = find();
-        let is_wanted = |place: &Place| self.only.is_none_or(|only| only.inode == place.inode);
-        self.places = places.into_values().filter(is_wanted).collect();
+        let Found { places, unlooked } = self.search();
+        self.places = places.into_values().collect();
         self.unlooked = unlooked;
     }
 
@@ -110,6 +121,7 @@ impl Snapshots {
         let known: BTreeSet<u32> = visited.keys().copied().collect();
         self.take_note(visited, FirstSeen::Before, |watched| &mut watched.start[1]);
         self.look();
+        self.unlooked_at_start = self.unlooked.clone();
         let all = self.places.clone();
         self.places.retain(|place| !known.contains(&place.inode));
         let visited = self.round(Some(stop), &seed, duties)?;
@@ -161,8 +173,8 @@ impl Snapshots {
 
     /// For the audit.
     pub fn finish(self) -> Vec<Namespace> {
-        let unlooked = self.unlooked;
-        self.watched.into_iter().map(|(id, watched)| watched.namespace(id, &unlooked)).collect()
+        let unlooked = [&self.unlooked_at_start, &self.unlooked];
+        self.watched.into_iter().map(|(id, watched)| watched.namespace(id, unlooked)).collect()
     }
 
     /// Goes through the namespaces. Those that are not where they were found any more are looked for once: the process may
@@ -177,7 +189,7 @@ impl Snapshots {
         let mut visited = visit(&self.places, &budget, task, &mut *duties)?;
         let has_moved = |place: &Place| matches!(visited.get(&place.inode), Some(Err(Unvisited::Moved)));
         if self.places.iter().any(has_moved) {
-            let mut found = find();
+            let mut found = self.search();
             let (moved, mut places): (Vec<_>, Vec<_>) = self.places.drain(..).partition(has_moved);
             let moved: Vec<_> =
                 moved.into_iter().filter_map(|place| found.places.remove(&place.inode)).collect();

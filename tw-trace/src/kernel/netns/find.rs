@@ -19,6 +19,8 @@ const NAMED: &str = "/run/netns";
 /// So long may a search take; what was not looked at by then is counted. A process takes 8 µs, a thread 10 µs, a descriptor
 /// 4 µs (a VM of 2026).
 const SEARCH: Duration = Duration::from_millis(300);
+/// The same for one namespace that a run is about: it ends when that is found.
+const SEARCH_FOR_ONE: Duration = Duration::from_secs(5);
 /// Links of /proc/PID/task with one thread: itself, its parent and the thread (`proc_task_getattr`, 5.10 – 7.3).
 const ONE_THREAD: u64 = 3;
 
@@ -52,7 +54,20 @@ pub struct Found {
 
 /// All network namespaces that a name, a mount, a process, a thread or an open file holds.
 pub fn find() -> Found {
-    let mut search = Search { found: Found::default(), until: Instant::now() + SEARCH };
+    search(None, SEARCH)
+}
+
+/// The one with this inode alone, and what was not looked at if it is not found.
+pub fn find_only(inode: u32) -> Found {
+    let mut found = search(Some(inode), SEARCH_FOR_ONE);
+    match found.places.remove(&inode) {
+        Some(place) => Found { places: BTreeMap::from([(inode, place)]), unlooked: Unlooked::default() },
+        None => Found { places: BTreeMap::new(), ..found },
+    }
+}
+
+fn search(wanted: Option<u32>, time: Duration) -> Found {
+    let mut search = Search { found: Found::default(), wanted, until: Instant::now() + time };
     search.names();
     search.processes();
     search.found
@@ -66,11 +81,13 @@ pub fn inodes() -> Option<BTreeSet<u64>> {
 
 /// The one with this inode, opened, if it is found.
 pub fn find_one(inode: u32) -> Option<Netns> {
-    find().places.get(&inode)?.open().ok()
+    find_only(inode).places.get(&inode)?.open().ok()
 }
 
 struct Search {
     found: Found,
+    /// Nothing else is looked for once this is found.
+    wanted: Option<u32>,
     until: Instant,
 }
 
@@ -91,7 +108,8 @@ impl Search {
                 Err(error) => self.found.unlooked.take_note(&error),
             }
         }
-        let _always_there = self.link(PathBuf::from("/proc/self/ns/net"));
+        // Without /proc there is nothing to be found, which is noted below.
+        let _own = self.link(PathBuf::from("/proc/self/ns/net"));
     }
 
     /// Each process by its leader; then the threads and the open files of all, for few have a namespace that is not known
@@ -122,6 +140,9 @@ impl Search {
     ) -> Vec<PathBuf> {
         let mut shown = Vec::with_capacity(processes.len());
         for process in processes {
+            if self.wanted.is_some_and(|inode| self.found.places.contains_key(&inode)) {
+                break;
+            }
             if Instant::now() >= self.until {
                 self.found.unlooked.late += 1;
                 continue;

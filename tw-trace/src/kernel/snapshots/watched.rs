@@ -28,9 +28,12 @@ pub(super) enum FirstSeen {
 pub(super) type Reading = Result<Snapshot, String>;
 
 impl Watched {
-    pub(super) fn namespace(self, id: u64, unlooked: &Unlooked) -> Namespace {
+    /// `unlooked`: what was not looked at at the start, and at the end.
+    pub(super) fn namespace(self, id: u64, [at_start, unlooked]: [&Unlooked; 2]) -> Namespace {
         let start = match (self.first_seen, self.start) {
-            (FirstSeen::After, _) => Ok(Start::Created),
+            (FirstSeen::After, _) if at_start.is_nothing() => Ok(Start::Created),
+            // Counted from zero, its growth would be that of its whole life.
+            (FirstSeen::After, _) => Err("new, or not looked at at the start".to_owned()),
             (FirstSeen::Meanwhile, _) => Err("new while the programs were being attached".to_owned()),
             (FirstSeen::Before, [Some(Ok(before)), Some(Ok(after))]) => Ok(Start::Read { before, after }),
             (FirstSeen::Before, [Some(Err(why)), _] | [_, Some(Err(why))]) => Err(why),
@@ -65,7 +68,16 @@ mod tests {
     }
 
     fn end(watched: Watched, unlooked: &Unlooked) -> End {
-        watched.namespace(7, unlooked).end
+        watched.namespace(7, [&Unlooked::default(), unlooked]).end
+    }
+
+    #[test]
+    fn what_is_first_seen_at_the_end_is_new_only_if_all_was_looked_at_before() {
+        let first_seen = || watched(FirstSeen::After, [None, None], read());
+        let nothing = Unlooked::default();
+        assert!(matches!(first_seen().namespace(7, [&nothing, &nothing]).end, End::Read { .. }));
+        let late = Unlooked { late: 1, ..Unlooked::default() };
+        assert!(matches!(first_seen().namespace(7, [&late, &nothing]).end, End::Unreadable(_)));
     }
 
     #[test]
@@ -93,7 +105,8 @@ mod tests {
 
     #[test]
     fn a_namespace_that_came_later_began_at_zero() {
-        let namespace = watched(FirstSeen::After, [None, None], read()).namespace(7, &Unlooked::default());
+        let namespace = watched(FirstSeen::After, [None, None], read());
+        let namespace = namespace.namespace(7, [&Unlooked::default(), &Unlooked::default()]);
         assert_eq!(namespace.start, Start::Created);
         assert!(matches!(namespace.end, End::Read { .. }));
     }
