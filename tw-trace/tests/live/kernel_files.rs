@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
-use crate::harness::{ended, live, tw_trace};
+use crate::harness::{ended, live, quiet, tw_trace};
 
 const OWN_TYPES: &str = "/sys/kernel/btf/vmlinux";
 const TRACE: [&str; 5] = ["trace", "--json", "--duration", "1s", "--btf"];
@@ -53,6 +53,7 @@ fn learns(output: &Output) -> bool {
 #[test]
 fn the_timers_of_a_kernel_built_with_thinlto_are_known() {
     live("the_timers_of_a_kernel_built_with_thinlto_are_known", || {
+        let _quiet = quiet();
         assert!(learns(&with_handler("ADDRESS t tw_timer_handler.llvm.10133695243223489424")));
         // What a wrong address leads to: this test can fail.
         assert!(!learns(&with_handler("ffffffff00000000 t tw_timer_handler.llvm.1")));
@@ -62,6 +63,7 @@ fn the_timers_of_a_kernel_built_with_thinlto_are_known() {
 #[test]
 fn timers_are_known_by_the_entry_of_a_jump_table() {
     live("timers_are_known_by_the_entry_of_a_jump_table", || {
+        let _quiet = quiet();
         let lines = "ffffffff00000000 t tw_timer_handler\nADDRESS t tw_timer_handler.cfi_jt";
         assert!(learns(&with_handler(lines)));
     });
@@ -70,6 +72,7 @@ fn timers_are_known_by_the_entry_of_a_jump_table() {
 #[test]
 fn twins_end_a_run_with_what_is_not_known() {
     live("twins_end_a_run_with_what_is_not_known", || {
+        let _quiet = quiet();
         let output =
             with_handler("ADDRESS t tw_timer_handler.llvm.1\nffffffff00000000 t tw_timer_handler.llvm.2");
         let said = String::from_utf8_lossy(&output.stderr);
@@ -86,6 +89,7 @@ fn without_sys(arguments: &[&str]) -> Output {
 #[test]
 fn without_sys_every_command_says_so() {
     live("without_sys_every_command_says_so", || {
+        let _quiet = quiet();
         let folder = tempfile::tempdir().expect("a folder");
         let copy = folder.path().join("btf");
         fs::copy(OWN_TYPES, &copy).expect("copying types");
@@ -120,6 +124,7 @@ fn spawn(command: &mut Command) -> std::process::Child {
 #[test]
 fn types_of_another_kernel_are_refused_by_trace_and_doctor() {
     live("types_of_another_kernel_are_refused_by_trace_and_doctor", || {
+        let _quiet = quiet();
         let kernels = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kernels");
         let others: Vec<PathBuf> =
             ["5.10-x86_64", "6.18-x86_64"].map(|kernel| kernels.join(kernel).join("btf")).into();
@@ -134,6 +139,7 @@ fn types_of_another_kernel_are_refused_by_trace_and_doctor() {
 #[test]
 fn a_copy_of_the_kernels_types_will_do() {
     live("a_copy_of_the_kernels_types_will_do", || {
+        let _quiet = quiet();
         let folder = tempfile::tempdir().expect("a folder");
         let types = fs::read(OWN_TYPES).expect("the kernel's types");
         let copy = folder.path().join("btf");
@@ -158,6 +164,7 @@ fn elf_with(types: &[u8]) -> Vec<u8> {
 #[test]
 fn types_are_read_from_a_pipe() {
     live("types_are_read_from_a_pipe", || {
+        let _quiet = quiet();
         let script = format!("cat {OWN_TYPES} | {} doctor --btf /dev/stdin", tw_trace().display());
         let output = ended(spawn(Command::new("sh").args(["-c", &script])));
         assert!(output.status.success(), "{output:?}");

@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::harness::live;
+use crate::harness::{live, quiet};
 use crate::run::Tracer;
 
 #[test]
 fn a_stopped_tracer_fails_its_test_with_what_its_threads_do() {
     live("a_stopped_tracer_fails_its_test_with_what_its_threads_do", || {
+        let _quiet = quiet();
         let tracer = Tracer::start(&["--netns", "/proc/self/ns/net"]);
         tracer.signal(Signal::SIGSTOP);
         let began = Instant::now();

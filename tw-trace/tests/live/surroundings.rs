@@ -15,7 +15,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo, pipe};
 
-use crate::harness::{ended, in_time, live, tw_trace};
+use crate::harness::{ended, in_time, live, quiet, tw_trace};
 use crate::skip::skip;
 
 /// Of the traffic of others: nobody reads it here, and a full pipe is another matter. No connection has this port.
@@ -26,6 +26,7 @@ const START: Duration = Duration::from_secs(20);
 #[test]
 fn a_fifo_among_the_names_of_namespaces_holds_nothing_up() {
     live("a_fifo_among_the_names_of_namespaces_holds_nothing_up", || {
+        let _quiet = quiet();
         let mut command = Command::new(tw_trace());
         command.args(["trace", "--json", "--duration", "1s"]).args(NOTHING);
         // SAFETY: between fork and exec, system calls that allocate little and take no lock of this process's threads.
@@ -49,6 +50,7 @@ fn names_that_wait() -> nix::Result<()> {
 #[test]
 fn a_reader_that_does_not_read_errors_holds_nothing_up() {
     live("a_reader_that_does_not_read_errors_holds_nothing_up", || {
+        let _quiet = quiet();
         let (_reader, writer) = pipe().expect("a pipe");
         fill(&writer);
         let mut command = Command::new(tw_trace());
@@ -91,6 +93,7 @@ fn stops(child: Child, signal: Signal) {
 #[test]
 fn a_stop_is_heard_from_the_first_moment() {
     live("a_stop_is_heard_from_the_first_moment", || {
+        let _quiet = quiet();
         for wait_ms in [20, 40, 60, 80, 120, 200] {
             let mut command = Command::new(tw_trace());
             command.args(["trace", "--json"]).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -106,6 +109,7 @@ fn a_stop_is_heard_from_the_first_moment() {
 #[test]
 fn a_signal_that_comes_twice_at_once_ends_in_order() {
     live("a_signal_that_comes_twice_at_once_ends_in_order", || {
+        let _quiet = quiet();
         let mut command = Command::new(tw_trace());
         command.args(["trace", "--json"]).args(NOTHING).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("tw-trace");
