@@ -20,12 +20,12 @@ use crate::{
     memory::{Memory, Probed, Typed},
 };
 
-/// Reads the connection of a full socket or a time-wait socket into the scratch; false if it cannot be read.
+/// Reads the connection of a full socket or a time-wait socket into the scratch; false if it cannot be read. The cookie is
+/// the one stored, zero if none was given.
 ///
 /// `skc_bound_dev_if` is set by SO_BINDTODEVICE, by connect() to a link-local address (`tcp_v6_connect`), and in children
 /// of listeners by the interface or VRF that the SYN came by (`inet_request_bound_dev_if`, `tcp_v6_init_req`; 5.10 – 7.3).
 /// `inet_twsk_alloc` hands it on.
-/// The cookie is the one stored, zero if none was given.
 #[inline(always)]
 pub(crate) fn read_conn<M: Memory>(sk: u64, scratch: &mut Scratch) -> bool {
     if !M::open(sk, &mut scratch.common) {

@@ -33,7 +33,8 @@ use crate::{
 /// How often losses are looked at, and told.
 const LOSS_CHECK: Duration = Duration::from_secs(1);
 
-/// Runs to the end and returns the summary; everything is detached by then. `warn` gets what is ill at once.
+/// Runs to the end and returns the summary; everything is detached by then. `warn` is called when something goes wrong that
+/// does not end the run.
 pub fn run(
     attempts: &mut Attempts,
     settings: impl Fn(&Resolved) -> Settings,

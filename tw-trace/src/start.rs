@@ -78,7 +78,7 @@ impl Started {
         steps.done("length of TIME_WAIT learned")?;
         // Nobody is woken for rings that nothing is written to.
         let rings = if settings.stream == 0 { Vec::new() } else { loaded.take_rings(settings.sizes)? };
-        let source = Live::new(Rings::new(rings));
+        let source = Live::new(Rings::new(rings, settings.sizes.spool as usize));
         snapshots.read_before_attaching(&steps.listener.stop)?;
         let started_ns = kernel_ns()?;
         if kernel.plan.program(Serves::Armings).is_some() {

@@ -92,7 +92,7 @@ pub struct Pace {
     pub count: Option<u64>,
 }
 
-/// Runs to the end; everything is detached by then. `warn` gets what is ill at once.
+/// Runs to the end; everything is detached by then. `warn` is called when something goes wrong that does not end the run.
 pub fn watch(
     attempts: &mut Attempts,
     settings: impl Fn(&Resolved) -> Settings,

@@ -79,10 +79,12 @@ pub fn hist(args: &HistArgs, verbose: u8) -> Result<()> {
 fn sizes(args: &HistArgs, asked: &Asked, netns: Option<NetnsId>) -> Sizes {
     let least = Sizes::LEAST;
     let memory = Memory::read();
+    let events_ring = sizing::ring(EVENTS_RING, memory);
     let time_waits = || args.max_time_waits.unwrap_or_else(|| setup::time_waits(netns, memory));
     let sockets = || args.max_sockets.unwrap_or_else(|| sizing::sockets(DEFAULT_SOCKETS, memory));
     Sizes {
-        ring: if args.with_events { EVENTS_RING } else { least.ring },
+        ring: if args.with_events { events_ring } else { least.ring },
+        spool: if args.with_events { sizing::spool(events_ring, memory) } else { least.spool },
         time_waits: if asked.time_waits { time_waits() } else { least.time_waits },
         sockets: if asked.follows_sockets() { sockets().next_power_of_two() } else { least.sockets },
         histograms: Series::COUNT,
@@ -104,7 +106,7 @@ const fn by(arg: Option<ByArg>) -> Option<By> {
 }
 
 fn take_source(begun: &mut Begun) -> Live {
-    std::mem::replace(&mut begun.source, Live::new(Rings::new(Vec::new())))
+    std::mem::replace(&mut begun.source, Live::new(Rings::new(Vec::new(), 0)))
 }
 
 fn format(args: &HistArgs, out: Output) -> Box<dyn Format> {

@@ -38,6 +38,7 @@ pub fn trace(args: &TraceArgs, verbose: u8) -> Result<()> {
         stream: kinds.iter().fold(0, |mask, kind| mask | kind.bit()),
         sizes: Sizes {
             ring,
+            spool: sizing::spool(ring, memory),
             time_waits: max_time_waits,
             sockets: sockets.next_power_of_two(),
             ..Sizes::LEAST

@@ -16,7 +16,8 @@ use tw_trace_common::{
 use super::{ledgers::wait_for_programs, load::Loaded};
 use crate::few::FewBuckets;
 
-/// Keys that are told apart, at most: a hundred bytes each. With more, the half that counted least is added up.
+/// Keys that are told apart, at most, where --keys asks for no more: a hundred bytes each and more, by how much their times
+/// differ. With more of them, the half that counted least is added up.
 const MOST_KEYS: usize = 1 << 16;
 
 /// A key as it lies in the map.
@@ -126,7 +127,7 @@ impl Loaded {
             map.remove(&key)?;
         }
         taken.iter().for_each(|(key, counted)| self.taken_keys.add(*key, counted));
-        self.taken_keys.fold(MOST_KEYS);
+        self.taken_keys.fold(MOST_KEYS.max(room as usize));
         Ok(())
     }
 

@@ -61,6 +61,8 @@ pub enum Log {
 pub struct Sizes {
     /// Bytes of all ring buffers together, a power of two of whole pages.
     pub ring: u32,
+    /// Bytes of memory for records that have left them and wait to be handed on.
+    pub spool: u32,
     /// Time-wait sockets followed at once; some more can be.
     pub time_waits: u32,
     /// Places for full sockets, a power of two; some more than that can be followed.
@@ -78,6 +80,7 @@ impl Sizes {
     /// Room for what a view does not want: a map cannot be left out of the object.
     pub const LEAST: Self = Self {
         ring: 4096,
+        spool: 0,
         time_waits: 1,
         sockets: 1,
         wheel_slots: 1,

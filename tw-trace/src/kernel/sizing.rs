@@ -19,6 +19,10 @@ const LEAST: u64 = 1 << 16;
 /// Under a limit on memory each of the three large maps may have this share of what is left: the other half is for
 /// reading the kernel's types and symbols, and for the caches that writing makes.
 const LIMITED_SHARE: u64 = 6;
+/// And the records that wait this one.
+const SPOOL_SHARE: u64 = 8;
+/// They are taken down in no more than this, whatever the rings have: it is used when nobody reads what is told.
+const MOST_SPOOL: u64 = 512 << 20;
 /// Less than so many entries, or bytes of rings, help nobody.
 const FEW: u64 = 1 << 12;
 /// Of a full socket in the `SOCKETS` map.
@@ -41,6 +45,14 @@ pub fn time_waits(limit: Option<u64>, memory: Memory) -> u32 {
 /// Bytes of the ring buffers: as wanted, or what the limit of the cgroup lets them have.
 pub fn ring(wanted: u32, memory: Memory) -> u32 {
     at_most(wanted.into(), 1, memory)
+}
+
+/// Bytes for records that have left the ring buffers, of `ring` bytes, and wait to be handed on. The rings alone hold what half
+/// a second of connections makes at full speed; a busy machine or a disk may keep records waiting for longer.
+pub fn spool(ring: u32, memory: Memory) -> u32 {
+    let wanted = u64::from(ring) * 4;
+    u32::try_from(wanted.min(memory.left.map_or(MOST_SPOOL, |left| left / SPOOL_SHARE)).min(MOST_SPOOL))
+        .unwrap_or(u32::MAX)
 }
 
 /// Places for full sockets: as wanted, or what the limit of the cgroup lets them have.
@@ -119,9 +131,12 @@ mod tests {
                 + u64::from(ring(32 << 20, memory))
                 + u64::from(sockets(1 << 17, memory)) * FULL_SOCKET_BYTES;
             assert!(maps <= left / 2 || left < 4 << 20, "{maps} of {left}");
+            assert!(u64::from(spool(32 << 20, memory)) <= left / 8);
         }
         let plenty = Memory { machine: None, left: Some(4 << 30) };
         assert_eq!((ring(32 << 20, plenty), sockets(1 << 17, plenty)), (32 << 20, 1 << 17));
+        assert_eq!(spool(32 << 20, plenty), 128 << 20);
+        assert_eq!(spool(1 << 30, Memory::default()), 512 << 20);
         let none = Memory { machine: None, left: Some(0) };
         assert_eq!((time_waits(None, none), ring(32 << 20, none)), (4096, 4096));
     }

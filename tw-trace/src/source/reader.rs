@@ -14,13 +14,19 @@ use std::{
 
 use anyhow::{Result, anyhow};
 
-use super::{priority, ring::Ring, spool::Spool};
+use super::{
+    priority,
+    ring::{Next, Ring},
+    spool::Spool,
+};
 use crate::kernel::clock::kernel_ns;
 
 /// While records come, the rings are emptied this often: at 600,000 records a second, of every 4 MB.
-const BUSY: Duration = Duration::from_millis(50);
+pub const BUSY: Duration = Duration::from_millis(50);
 /// A quiet machine is woken this often.
 const IDLE: Duration = Duration::from_millis(100);
+/// In nanoseconds: after that, a record that is still being written does not hold up the others any more.
+const LONGEST_WRITE: u64 = 1_000_000_000;
 /// In nanoseconds. Records of that long ago have come to their places in the ring buffers.
 const SETTLED: u64 = 1_000_000;
 
@@ -47,6 +53,8 @@ enum Writers {
 
 struct Emptying {
     rings: Vec<Ring>,
+    /// By ring: all of its records that were made before (CLOCK_MONOTONIC, ns) have been complete.
+    complete_ns: Vec<u64>,
     spool: Arc<Spool>,
 }
 
@@ -61,7 +69,7 @@ impl Reader {
             Ok(emptying) => on_thread(emptying, &theirs),
             Err(_) => Err(anyhow!("it was given no ring buffers")),
         };
-        let emptying = Emptying { rings, spool };
+        let emptying = Emptying { complete_ns: vec![0; rings.len()], rings, spool };
         if emptying.rings.is_empty() {
             return Self(Who::Caller(emptying, Writers::Attached));
         }
@@ -72,6 +80,11 @@ impl Reader {
             },
             Err(_) => Who::Caller(emptying, Writers::Attached),
         })
+    }
+
+    /// Whether a thread empties the rings, and wakes whoever hands the records on.
+    pub const fn wakes(&self) -> bool {
+        matches!(self.0, Who::Thread { .. })
     }
 
     /// Has the rings emptied where no thread does; an error where one ended that should not have.
@@ -109,19 +122,23 @@ impl Drop for Reader {
 }
 
 impl Emptying {
-    /// Moves what is in the rings into the spool, and says there that all records of before `until_ns` are in it, unless one
-    /// of the queues is full. Returns how many bytes were moved.
+    /// Moves what is in the rings into the spool, and says there up to which time it has all records: `until_ns`, unless it
+    /// is full or a record is not finished. Returns how many bytes were moved.
     fn pass(&mut self, until_ns: u64) -> Result<usize> {
         let (mut moved, mut through_ns) = (0, until_ns);
-        for (index, ring) in self.rings.iter_mut().enumerate() {
+        for (index, (ring, complete_ns)) in self.rings.iter_mut().zip(&mut self.complete_ns).enumerate() {
             moved += self.spool.fill(index, ring);
-            // Full, or others write as fast. What the queue has is all older, and is handed on: then there is room again.
-            through_ns = through_ns.min(ring.next_ns().unwrap_or(u64::MAX));
+            *complete_ns = match ring.next() {
+                Next::Nothing => until_ns,
+                // The spool is full, or records come as fast. What the queue has is older and is handed on: then there is
+                // room again.
+                Next::MadeAt(ns) => ns.min(until_ns),
+                // Its program may have been interrupted for long, but not for ever.
+                Next::Unfinished => (*complete_ns).max(until_ns.saturating_sub(LONGEST_WRITE)),
+            };
+            through_ns = through_ns.min(*complete_ns);
         }
         self.spool.filled_through(through_ns);
-        if moved > 0 {
-            self.spool.tell();
-        }
         Ok(moved)
     }
 }
@@ -134,9 +151,15 @@ fn settled() -> Result<u64> {
 
 fn on_thread(mut emptying: Emptying, is_over: &AtomicBool) -> Result<Emptying> {
     priority::come_first();
+    let mut was_moved = false;
     while !is_over.load(Ordering::Relaxed) {
-        let moved = emptying.pass(settled()?)?;
-        thread::park_timeout(if moved > 0 { BUSY } else { IDLE });
+        let is_moved = emptying.pass(settled()?)? > 0;
+        // Once more than records are moved: the last of them may not have settled by then.
+        if is_moved || was_moved {
+            emptying.spool.tell();
+        }
+        was_moved = is_moved;
+        thread::park_timeout(if is_moved { BUSY } else { IDLE });
     }
     Ok(emptying)
 }

@@ -35,6 +35,16 @@ pub struct Ring {
     position: u64,
 }
 
+/// What comes next in a ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    Nothing,
+    /// A record that is still being written; complete ones may stand behind it.
+    Unfinished,
+    /// A record that was made at this time (CLOCK_MONOTONIC, ns).
+    MadeAt(u64),
+}
+
 /// In bytes.
 pub fn page_size() -> Result<u32> {
     sysconf(SysconfVar::PAGE_SIZE)?.and_then(|size| u32::try_from(size).ok()).context("page size")
@@ -74,19 +84,31 @@ impl Ring {
         taken
     }
 
-    /// When the next complete record was made; `None` if there is none.
-    pub fn next_ns(&self) -> Option<u64> {
-        let end = self.complete(self.position)?;
+    /// There is a complete record.
+    pub fn has_next(&self) -> bool {
+        self.complete(self.position).is_some()
+    }
+
+    /// What comes next.
+    pub fn next(&self) -> Next {
+        let Some(end) = self.complete(self.position) else {
+            return if self.is_empty_from(self.position) { Next::Nothing } else { Next::Unfinished };
+        };
         // SAFETY: a complete record is not written to before its place is published.
         let record = unsafe { self.bytes_at(self.position, (end - self.position) as usize) };
-        // What is no record is in nobody's way.
-        Some(mono_ns(&record[HEADER..]).unwrap_or(0))
+        // One without a time is refused by whoever decodes it, at once.
+        Next::MadeAt(mono_ns(&record[HEADER..]).unwrap_or(0))
+    }
+
+    /// Nothing was reserved from `position` on. Pairs with the kernel's smp_store_release of the producer's position
+    /// (`__bpf_ringbuf_reserve`).
+    fn is_empty_from(&self, position: u64) -> bool {
+        position >= self.producer.word(0).load(Ordering::Acquire)
     }
 
     /// Where the record that begins at `position` ends, if it is complete.
     fn complete(&self, position: u64) -> Option<u64> {
-        // Pairs with the kernel's smp_store_release of the producer's position (`__bpf_ringbuf_reserve`).
-        if position >= self.producer.word(0).load(Ordering::Acquire) {
+        if self.is_empty_from(position) {
             return None;
         }
         let header = self.data(position).cast::<AtomicU32>();

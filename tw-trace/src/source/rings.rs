@@ -4,7 +4,14 @@ use std::{mem, sync::Arc};
 
 use anyhow::{Context as _, Result};
 
-use super::{chunk::Chunk, reader::Reader, ring::Ring, spool::Spool};
+use tokio::time::sleep;
+
+use super::{
+    chunk::Chunk,
+    reader::{BUSY, Reader},
+    ring::Ring,
+    spool::Spool,
+};
 use crate::decode::{Record, decode, mono_ns};
 
 /// Rings that are emptied from the moment this is made.
@@ -22,8 +29,9 @@ const NONE: u64 = u64::MAX;
 const UNREAD: &str = "the ring buffers cannot be read";
 
 impl Rings {
-    pub fn new(rings: Vec<Ring>) -> Self {
-        let spool = Arc::new(Spool::new(&rings));
+    /// With so many bytes of memory for records that wait.
+    pub fn new(rings: Vec<Ring>, spool: usize) -> Self {
+        let spool = Arc::new(Spool::new(rings.len(), spool));
         Self {
             chunks: rings.iter().map(|_| Chunk::default()).collect(),
             next_ns: vec![NONE; rings.len()],
@@ -34,7 +42,11 @@ impl Rings {
 
     /// Resolves when records have come since the last time. Safe to cancel.
     pub async fn come(&self) {
-        self.spool.told().await;
+        if self.reader.wakes() {
+            self.spool.told().await;
+        } else {
+            sleep(BUSY).await;
+        }
     }
 
     /// Records wait for [`Rings::drain`], more than a busy machine explains.

@@ -14,38 +14,37 @@ use super::ring::Ring;
 const CHUNK: usize = 256 << 10;
 /// Chunks that are kept for the next records.
 const SPARE: usize = 8;
-/// A queue has room for so many times what its ring holds. The rings alone hold what half a second of connections makes at
-/// full speed; whoever tells the records may be kept waiting longer, by a busy machine or by a disk.
-const RINGFULS: usize = 4;
+/// Chunks that a queue may have however many the others have: a ring that cannot be emptied holds up the records of all.
+const ALWAYS: usize = 2;
 
 #[derive(Debug, Default)]
 pub struct Spool {
     state: Mutex<State>,
-    /// Something came.
+    /// Wakes whoever hands the records on.
     news: Notify,
 }
 
 #[derive(Debug, Default)]
 struct State {
     /// By ring.
-    queues: Vec<Queue>,
+    queues: Vec<VecDeque<Vec<u8>>>,
+    /// In all of them together.
+    chunks: usize,
+    /// Chunks at most, but for [`ALWAYS`].
+    room: usize,
     /// All records that were made before (CLOCK_MONOTONIC) are in the queues or were taken out of them.
     through_ns: u64,
     spare: Vec<Vec<u8>>,
 }
 
-#[derive(Debug)]
-struct Queue {
-    chunks: VecDeque<Vec<u8>>,
-    /// Chunks at most.
-    room: usize,
-}
-
 impl Spool {
-    pub fn new(rings: &[Ring]) -> Self {
-        let room = |ring: &Ring| (RINGFULS * ring.bytes / CHUNK).max(4);
-        let queues = rings.iter().map(|ring| Queue { chunks: VecDeque::new(), room: room(ring) }).collect();
-        Self { state: Mutex::new(State { queues, ..State::default() }), news: Notify::new() }
+    /// For the records of so many rings, in so many bytes and 512 KiB a ring.
+    pub fn new(rings: usize, bytes: usize) -> Self {
+        let queues = (0..rings).map(|_| VecDeque::new()).collect();
+        Self {
+            state: Mutex::new(State { queues, room: bytes / CHUNK, ..State::default() }),
+            news: Notify::new(),
+        }
     }
 
     /// Moves what ring number `index` holds into its queue, as far as there is room; returns how many bytes.
@@ -55,17 +54,19 @@ impl Spool {
         while moved < ring.bytes {
             // Not locked for longer: whoever hands records on takes a chunk meanwhile.
             let mut state = self.lock();
-            let State { queues, spare, .. } = &mut *state;
+            let State { queues, chunks, room, spare, .. } = &mut *state;
             let queue = &mut queues[index];
-            let taken = queue.chunks.back_mut().map_or(0, |last| ring.take(last));
+            let taken = queue.back_mut().map_or(0, |last| ring.take(last));
             moved += taken;
             if taken > 0 {
                 continue;
             }
-            if queue.chunks.len() == queue.room || ring.next_ns().is_none() {
+            let is_full = *chunks >= *room && queue.len() >= ALWAYS;
+            if is_full || !ring.has_next() {
                 break;
             }
-            queue.chunks.push_back(spare.pop().unwrap_or_else(|| Vec::with_capacity(CHUNK)));
+            *chunks += 1;
+            queue.push_back(spare.pop().unwrap_or_else(|| Vec::with_capacity(CHUNK)));
         }
         moved
     }
@@ -90,15 +91,17 @@ impl Spool {
         self.lock().through_ns
     }
 
-    /// A queue is half full: whoever hands the records on is late.
+    /// It is a quarter full: whoever hands the records on is late.
     pub fn is_behind(&self) -> bool {
-        self.lock().queues.iter().any(|queue| 2 * queue.chunks.len() >= queue.room)
+        let state = self.lock();
+        4 * state.chunks >= state.room.max(4 * ALWAYS * state.queues.len())
     }
 
     /// The next chunk of a queue, in exchange for one that is done with.
     pub fn next(&self, index: usize, mut done: Vec<u8>) -> Option<Vec<u8>> {
         let mut state = self.lock();
-        let next = state.queues[index].chunks.pop_front();
+        let next = state.queues[index].pop_front();
+        state.chunks -= usize::from(next.is_some());
         if done.capacity() > 0 && state.spare.len() < SPARE {
             done.clear();
             state.spare.push(done);

@@ -28,6 +28,9 @@ use crate::{
     watch::{End, View},
 };
 
+/// Of records that are handed on between two looks at other duties.
+const BATCHES: u32 = 16;
+
 /// How blocks are told.
 pub(super) trait Format {
     fn header(&mut self, header: &Header) -> io::Result<()>;
@@ -101,16 +104,24 @@ impl HistView {
         tell(self.format.block(&Block { mono_ns: now_ns, interval_ns, counted: since, by, living }))
     }
 
-    /// Hands on the records that there are.
-    fn drain_records(&mut self) -> Result<()> {
+    /// Hands on the records that there are, in some batches at the most; true if there are none left.
+    fn drain_records(&mut self) -> Result<bool> {
         let Self { events, collector, format, .. } = self;
-        let Some(events) = events else { return Ok(()) };
+        let Some(events) = events else { return Ok(true) };
         let mut hand_on = |record: &Record| {
             collector.observe(record);
             tell(format.record(record))
         };
-        while events.drain(&mut hand_on)? > 0 {}
-        tell(format.flush())
+        // Records may come as fast as they are handed on, and there are other duties.
+        let mut is_done = false;
+        for _ in 0..BATCHES {
+            is_done = events.drain(&mut hand_on)? == 0;
+            if is_done {
+                break;
+            }
+        }
+        tell(format.flush())?;
+        Ok(is_done)
     }
 
     fn summary(&self, loaded: &Loaded, end: &End) -> Result<Summary> {
@@ -185,7 +196,7 @@ impl View for HistView {
     }
 
     fn drain(&mut self) -> Result<()> {
-        self.drain_records()
+        self.drain_records().map(drop)
     }
 
     fn look(&mut self, loaded: &Loaded) -> Result<()> {
@@ -205,7 +216,7 @@ impl View for HistView {
     fn finish(&mut self, loaded: &Loaded, end: &End) -> Result<()> {
         self.progress.clear();
         self.events.as_mut().map_or(Ok(()), Live::end)?;
-        self.drain_records()?;
+        while !self.drain_records()? {}
         let counted = Counted::read(loaded, self.show.asked)?;
         if self.blocks == 0 || self.is_owed || !counted.since(&self.last.0).is_empty() {
             self.tell_block(loaded, counted, end.to_ns)?;
