@@ -140,16 +140,13 @@ impl Tracer {
     }
 }
 
-/// Sockets that a run lost because no event told of their end, or of their beginning: an end was then one of a socket that
-/// nobody knew. The wheel view has no other losses.
+/// Sockets that a run lost because no event told of their end; the wheel view has no other losses.
 fn of_no_event(summary: &Value) -> u64 {
     let lost_by = &summary["lost_by"];
-    let unknown = summary["notes"]["unknown_socket"].as_u64().unwrap_or(0);
-    unknown
-        + match lost_by.as_object() {
-            Some(causes) if causes.is_empty() => summary["lost"].as_u64().unwrap_or(0),
-            _ => lost_by["exit_missed"].as_u64().unwrap_or(0),
-        }
+    match lost_by.as_object() {
+        Some(causes) if causes.is_empty() => summary["lost"].as_u64().unwrap_or(0),
+        _ => lost_by["exit_missed"].as_u64().unwrap_or(0),
+    }
 }
 
 impl Run {
