@@ -4,16 +4,17 @@
 //! 6.12 on x86-64; `cfi` of 6.12 on aarch64, with the jump tables that such kernels had up to 6.0.
 #![expect(clippy::unwrap_used, reason = "a stored kernel that cannot be read is a failure of the test")]
 
+#[path = "common/machine.rs"]
+mod machine;
+
 use std::fs;
 use std::path::Path;
 
 use tw_trace::kernel::callers;
-use tw_trace::kernel::capability::Capabilities;
-use tw_trace::kernel::facts::{BtfFacts, FTRACE_DIRECT, FUNCTIONS, Facts, Release, System};
+use tw_trace::kernel::facts::{BtfFacts, FTRACE_DIRECT, FUNCTIONS, Facts, Release};
 use tw_trace::kernel::function_name::{Found, Role, role};
 use tw_trace::kernel::kallsyms::{Symbols, find};
 use tw_trace::kernel::plan::{Attach, Backend, Plan, Wants, plan};
-use tw_trace::kernel::tick::Tick;
 use tw_trace_common::event::Kind;
 
 const EVERYTHING: Wants = Wants::kinds(Kind::ALL);
@@ -28,16 +29,11 @@ fn symbols(kallsyms: &[u8]) -> Symbols {
 
 /// For a process that may do everything, on the kernel whose types these are.
 fn facts(btf: &[u8], kallsyms: &[u8]) -> Facts {
-    let system = System {
-        release: Release { release: "6.12".into(), version: String::new(), arch: String::new() },
-        tick: Ok(Tick { ns: 4_000_000, hz: 250 }),
-        capabilities: Ok(Capabilities { effective: u64::MAX, initial_user_ns: true }),
-        lockdown: Ok("none".to_owned()),
-        sysfs: true,
-        kprobe_events: Ok(true),
-        function_tracing: Ok(true),
-        init_private: false,
-    };
+    let system = machine::where_all_is_allowed(Release {
+        release: "6.12".into(),
+        version: String::new(),
+        arch: String::new(),
+    });
     Facts::from_parts(system, BtfFacts::told(Ok(btf)), &Ok(symbols(kallsyms)))
 }
 

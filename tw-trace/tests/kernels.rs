@@ -5,18 +5,19 @@
 //! the answer, written anew with `TW_TRACE_BLESS=1`.
 #![expect(clippy::unwrap_used, reason = "a stored kernel that cannot be read is a failure of the test")]
 
+#[path = "common/machine.rs"]
+mod machine;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use tw_trace::kernel::btf::Btf;
 use tw_trace::kernel::callers;
-use tw_trace::kernel::capability::Capabilities;
-use tw_trace::kernel::facts::{BtfFacts, FTRACE_DIRECT, FUNCTIONS, Facts, Release, System, Untold};
+use tw_trace::kernel::facts::{BtfFacts, FTRACE_DIRECT, FUNCTIONS, Facts, Release, Untold};
 use tw_trace::kernel::kallsyms::{self, KallsymsError, Symbols};
 use tw_trace::kernel::offsets::resolve_offsets;
 use tw_trace::kernel::plan::{Attach, Backend, Plan, Wants, auto, plan};
-use tw_trace::kernel::tick::Tick;
 use tw_trace_common::event::Kind;
 use tw_trace_common::fields::{ABSENT, FIELDS};
 
@@ -53,16 +54,7 @@ impl Kernel {
     /// For a process that may do everything.
     fn facts(&self) -> Facts {
         let (line, arch) = self.name().split_once('-').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
-        let system = System {
-            release: Release { release: line, version: String::new(), arch },
-            tick: Ok(Tick { ns: 4_000_000, hz: 250 }),
-            capabilities: Ok(Capabilities { effective: u64::MAX, initial_user_ns: true }),
-            lockdown: Ok("none".to_owned()),
-            sysfs: true,
-            kprobe_events: Ok(true),
-            function_tracing: Ok(true),
-            init_private: false,
-        };
+        let system = machine::where_all_is_allowed(Release { release: line, version: String::new(), arch });
         Facts::from_parts(system, BtfFacts::told(Ok(&self.btf)), &self.symbols())
     }
 
