@@ -11,10 +11,9 @@ use nix::unistd::Pid;
 use super::Check;
 use super::enter;
 use super::need::Need;
-use super::stage::{Stage, Told, Verdict};
+use super::stage::{self, Stage, Told, Verdict};
 use crate::netns::sysctl;
 use crate::traffic::counters::living;
-use crate::traffic::tcp::{Pair, listen};
 
 pub(super) const CHECK: Check = Check { name: "hotplug", needs: &[Need::Hotplug], awaits: None, run };
 
@@ -37,13 +36,7 @@ fn provoke() -> Result<()> {
     let mut only = CpuSet::new();
     only.set(CPU)?;
     sched_setaffinity(myself, &only).context("moving to CPU 1")?;
-    let listener = listen(([127, 0, 0, 1], 8_000).into())?;
-    let mut servers = Vec::new();
-    for _ in 0..COUNT {
-        let Pair { client, server } = Pair::open(&listener, listener.local_addr()?, None)?;
-        drop(client);
-        servers.push(server);
-    }
+    let _servers = stage::half_closed(COUNT)?;
     sched_setaffinity(myself, &everywhere).context("moving away from CPU 1")?;
     until(|count| count == COUNT as u64)?;
     for _ in 0..2 {

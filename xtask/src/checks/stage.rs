@@ -1,5 +1,6 @@
 //! Where a check takes place: a network namespace, and a tracer for each backend that watches it.
 
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
@@ -11,6 +12,7 @@ use serde_json::Value;
 use crate::backend::Backend;
 use crate::netns;
 use crate::suite::tracer::Tracer;
+use crate::traffic::tcp::{Pair, listen};
 
 /// The program that is judged, and the ways it can watch.
 #[derive(Clone)]
@@ -91,6 +93,13 @@ impl Stage {
             started.into_iter().map(join).collect()
         })
     }
+}
+
+/// So many connections whose clients have closed; returned are their servers, which have not.
+pub(super) fn half_closed(count: usize) -> Result<Vec<TcpStream>> {
+    let listener = listen(([127, 0, 0, 1], 8_000).into())?;
+    let to = listener.local_addr()?;
+    (0..count).map(|_| Ok(Pair::open(&listener, to, None)?.server)).collect()
 }
 
 /// Runs `work` on a thread that ends with it.

@@ -10,9 +10,8 @@ use serde_json::Value;
 use super::Check;
 use super::enter;
 use super::need::Need;
-use super::stage::{Stage, Told, Verdict};
+use super::stage::{self, Stage, Told, Verdict};
 use crate::netns::sysctl;
-use crate::traffic::tcp::{Pair, listen};
 
 const NEEDS: &[Need] = &[Need::TimeNamespace];
 
@@ -57,13 +56,7 @@ struct Lived {
 fn provoke() -> Result<Lived> {
     sysctl("net/ipv4/tcp_fin_timeout", &LASTS.as_secs().to_string())?;
     let from = SystemTime::now();
-    let listener = listen(([127, 0, 0, 1], 8_000).into())?;
-    let mut servers = Vec::new();
-    for _ in 0..COUNT {
-        let Pair { client, server } = Pair::open(&listener, listener.local_addr()?, None)?;
-        drop(client);
-        servers.push(server);
-    }
+    let _servers = stage::half_closed(COUNT)?;
     sleep(LASTS + Duration::from_secs(1));
     Ok(Lived { from, to: SystemTime::now() })
 }
