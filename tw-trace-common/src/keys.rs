@@ -27,8 +27,8 @@ pub enum By {
 #[repr(C)]
 pub struct Key(pub [u64; 3]);
 
-/// Where the epoch lies in the third word of a key in the `KEYS` map: above all that makes a key (interfaces are counted by a
-/// positive `int`).
+/// Keys in the `KEYS` map carry their epoch in this bit of their third word, above all that makes a key: interfaces are
+/// counted by a positive `int`.
 pub const EPOCH_SHIFT: u32 = 63;
 
 impl Key {
@@ -39,7 +39,7 @@ impl Key {
     }
 }
 
-/// Whether an address, as two words in memory order, is in fe80::/10.
+/// True for an address in fe80::/10, given as two words in memory order.
 const fn is_link_local([first, _]: [u64; 2], family: u16) -> bool {
     family == AF_INET6 && u64::from_be(first) >> 54 == 0xfe80 >> 6
 }

@@ -1,4 +1,4 @@
-//! How long TIME_WAIT proper is, learned from timers as they are armed. All lengths are in jiffies.
+//! The length of TIME_WAIT proper is learned here from timers as they are armed. All lengths are in jiffies.
 //!
 //! It is one constant of the kernel (TCP_TIMEWAIT_LEN), except where vendors made it a setting of each network namespace
 //! that can change at any time (`net.ipv4.tcp_tw_timeout`, 1 – 600 s, Alibaba Cloud Linux 2 and 3 and others). There,

@@ -68,7 +68,7 @@ pub(crate) fn counts_dwell() -> bool {
     load(&CONFIG.mode) & mode_bits::COUNT_DWELL != 0
 }
 
-/// Whether there may be time-wait sockets of DCCP.
+/// True where there may be time-wait sockets of DCCP.
 #[inline(always)]
 pub(crate) fn dccp() -> bool {
     load(&CONFIG.mode) & mode_bits::DCCP != 0

@@ -1,4 +1,4 @@
-//! How programs reach kernel memory: by plain loads where the verifier knows the type, else through a helper.
+//! Programs reach kernel memory here: by plain loads where the verifier knows the type, else through a helper.
 
 use core::ffi::c_void;
 
@@ -6,7 +6,7 @@ use aya_ebpf::helpers::{
     bpf_probe_read_kernel, generated::bpf_probe_read_kernel as bpf_probe_read_kernel_raw,
 };
 
-/// How kernel memory is reached from a program.
+/// A way to reach kernel memory from a program.
 pub(crate) trait Memory {
     /// Reads a member. Of what cannot be read: zeroes.
     fn read<T: Copy>(base: u64, offset: usize) -> T;

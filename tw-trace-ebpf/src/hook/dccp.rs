@@ -4,7 +4,7 @@ use tw_trace_common::counter::Counter;
 
 use crate::{count::count, sock};
 
-/// Whether a time-wait socket is to be passed over, which is counted: since 6.1 the kernel's TW counts it.
+/// True for a time-wait socket that is no TCP socket; it is counted, since the kernel's TW counts it too from 6.1 on.
 #[inline(always)]
 pub(crate) fn passes(tw: u64) -> bool {
     if sock::is_tcp(tw) {

@@ -1,4 +1,4 @@
-//! How long TIME_WAIT proper is on this kernel, for timers whose arming was not seen.
+//! The learned length of TIME_WAIT dates timers whose arming was not seen.
 
 use tw_trace_common::{
     config::Cell,
