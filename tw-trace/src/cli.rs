@@ -3,13 +3,12 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, builder::RangedI64ValueParser};
-use nix::unistd::{SysconfVar, sysconf};
 use tw_trace_common::{
     event::Kind,
     state::{ExitReason, TcpState},
 };
 
-use crate::filter::End;
+use crate::{filter::End, kernel::mapping};
 
 mod attach;
 mod hist;
@@ -246,10 +245,9 @@ fn bytes(text: &str) -> Result<u32, String> {
     }
 }
 
-/// The kernel makes no ring smaller than a page, and those are not 4096 bytes everywhere.
+/// The kernel makes no ring smaller than a page.
 fn page_size() -> u64 {
-    let asked = sysconf(SysconfVar::PAGE_SIZE).ok().flatten();
-    asked.and_then(|size| u64::try_from(size).ok()).unwrap_or(4096)
+    mapping::page_size().map_or(4096, u64::from)
 }
 
 #[cfg(test)]

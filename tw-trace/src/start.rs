@@ -19,7 +19,7 @@ use crate::{
         settings::{Log, Settings},
         snapshots::Snapshots,
     },
-    source::{live::Live, rings::Rings},
+    source::{live::Live, ring::Ring, rings::Rings},
     stderr,
     stop::Listener,
     warning::Warning,
@@ -78,6 +78,7 @@ impl Started {
         steps.done("length of TIME_WAIT learned")?;
         // Nobody is woken for rings that nothing is written to.
         let rings = if settings.stream == 0 { Vec::new() } else { loaded.take_rings(settings.sizes)? };
+        let rings = rings.into_iter().map(|(map, bytes)| Ring::new(map, bytes)).collect::<Result<_>>()?;
         let source = Live::new(Rings::new(rings, settings.sizes.spool as usize));
         snapshots.read_before_attaching(&steps.listener.stop)?;
         let started_ns = kernel_ns()?;

@@ -6,8 +6,10 @@ use nix::sys::mman::ProtFlags;
 use std::sync::atomic::Ordering;
 use tw_trace_common::followed::{Line, TimeWait};
 
-use super::{load::Loaded, mapping::Mapping};
-use crate::source::ring::page_size;
+use super::{
+    load::Loaded,
+    mapping::{Mapping, page_size},
+};
 
 /// Mapped at once: what is mapped counts as ours, and the lines for a million sockets are 118 to 146 MB.
 const WINDOW_BYTES: usize = 1 << 20;

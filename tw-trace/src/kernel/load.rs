@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs::File, io, os::fd::AsFd as _, thread};
 use anyhow::{Context as _, Result, anyhow, bail};
 use aya::{
     Btf, Ebpf, Pod, VerifierLogLevel,
-    maps::Map,
+    maps::{Map, MapData},
     programs::{Program as Loadable, SocketFilter},
 };
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
@@ -20,6 +20,7 @@ use super::{
     keys::ByKey,
     ledgers::Taken,
     loader,
+    mapping::page_size,
     memory::Memory,
     plan::{Attach, Plan, Program, Serves},
     program::{self, Link},
@@ -28,10 +29,7 @@ use super::{
     sysfs::cpus,
     tick::Tick,
 };
-use crate::{
-    source::ring::{Ring, page_size},
-    threads::beside,
-};
+use crate::threads::beside;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tw-trace-ebpf"));
 
@@ -234,11 +232,11 @@ impl Loaded {
         Ok(())
     }
 
-    /// The ring buffers, once.
-    pub fn take_rings(&mut self, sizes: Sizes) -> Result<Vec<Ring>> {
+    /// The ring buffers, and how many bytes each has; once.
+    pub fn take_rings(&mut self, sizes: Sizes) -> Result<Vec<(MapData, u32)>> {
         let sizes = ring_sizes(sizes)?;
         let rings = RING_MAPS[..sizes.used].iter().map(|name| match self.ebpf.take_map(name) {
-            Some(Map::RingBuf(map)) => Ring::new(map, sizes.bytes),
+            Some(Map::RingBuf(map)) => Ok((map, sizes.bytes)),
             _ => bail!("the eBPF object has no ring buffer {name}, or it was already taken"),
         });
         rings.collect()

@@ -2,11 +2,18 @@
 
 use std::{io, num::NonZeroUsize, os::fd::AsFd as _, ptr::NonNull, sync::atomic::AtomicU64};
 
+use anyhow::{Context as _, Result};
 use aya::maps::MapData;
 use nix::{
     libc::c_void,
     sys::mman::{MapFlags, ProtFlags, mmap, munmap},
+    unistd::{SysconfVar, sysconf},
 };
+
+/// In bytes: not 4096 everywhere.
+pub fn page_size() -> Result<u32> {
+    sysconf(SysconfVar::PAGE_SIZE)?.and_then(|size| u32::try_from(size).ok()).context("page size")
+}
 
 /// Unmapped when dropped.
 pub struct Mapping {

@@ -14,8 +14,12 @@ use tw_trace_common::{
     wheel::{LEVEL_SLOTS, SLOTS, Slot, WheelCpu},
 };
 
-use super::{load::Loaded, mapping::Mapping, sysfs};
-use crate::{buckets::Buckets, source::ring::page_size};
+use super::{
+    load::Loaded,
+    mapping::{Mapping, page_size},
+    sysfs,
+};
+use crate::buckets::Buckets;
 
 /// A CPU's counts as they lie in the map.
 #[derive(Clone, Copy)]

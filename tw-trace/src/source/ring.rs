@@ -12,13 +12,13 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use aya::maps::MapData;
-use nix::{
-    sys::mman::ProtFlags,
-    unistd::{SysconfVar, sysconf},
-};
+use nix::sys::mman::ProtFlags;
 
 use super::chunk::{HEADER, whole_length};
-use crate::{decode::mono_ns, kernel::mapping::Mapping};
+use crate::{
+    decode::mono_ns,
+    kernel::mapping::{Mapping, page_size},
+};
 
 /// `BPF_RINGBUF_BUSY_BIT`: still being written.
 const BUSY: u32 = 1 << 31;
@@ -43,11 +43,6 @@ pub enum Next {
     Unfinished,
     /// A record that was made at this time (CLOCK_MONOTONIC, ns).
     MadeAt(u64),
-}
-
-/// In bytes.
-pub fn page_size() -> Result<u32> {
-    sysconf(SysconfVar::PAGE_SIZE)?.and_then(|size| u32::try_from(size).ok()).context("page size")
 }
 
 impl Ring {

@@ -32,7 +32,7 @@ struct State {
     chunks: usize,
     /// Chunks at most, but for [`ALWAYS`].
     room: usize,
-    /// All records that were made before (CLOCK_MONOTONIC) are in the queues or were taken out of them.
+    /// See [`Spool::through_ns`].
     through_ns: u64,
     spare: Vec<Vec<u8>>,
 }
@@ -86,7 +86,7 @@ impl Spool {
         self.news.notified().await;
     }
 
-    /// See [`State::through_ns`].
+    /// All records that were made before this (CLOCK_MONOTONIC, ns) are in the queues or were taken out of them.
     pub fn through_ns(&self) -> u64 {
         self.lock().through_ns
     }
